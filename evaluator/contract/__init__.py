@@ -1,0 +1,47 @@
+"""The contract: schemas only. The one room of the evaluator that the site imports."""
+
+from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, FailureCode
+from evaluator.contract.job import ContainerJob, Job, Limits
+from evaluator.contract.manifest import (
+    CONTRACT_VERSION,
+    IMAGE_REFERENCE,
+    Manifest,
+    ManifestError,
+    manifest_load,
+    manifest_parse,
+)
+from evaluator.contract.receipt import Receipt
+from evaluator.contract.release import ReleaseCard
+from evaluator.contract.requests import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
+from evaluator.contract.result import MethodResult
+from evaluator.contract.scorecard import STAGES, MetricInfo, MetricScore, Progress, Scorecard, Stage
+
+__all__ = [
+    "CONTRACT_VERSION",
+    "IMAGE_REFERENCE",
+    "PLATFORM_FAILURES",
+    "REMEDIES",
+    "STAGES",
+    "AlignExample",
+    "ContainerJob",
+    "EvaluationFailed",
+    "FailureCode",
+    "ForgetRequest",
+    "Job",
+    "Limits",
+    "Manifest",
+    "ManifestError",
+    "MethodResult",
+    "MetricInfo",
+    "MetricScore",
+    "NeutralText",
+    "Progress",
+    "Receipt",
+    "ReleaseCard",
+    "RetainExample",
+    "Scorecard",
+    "Stage",
+    "TriplesEntry",
+    "manifest_load",
+    "manifest_parse",
+]

@@ -1,0 +1,149 @@
+"""The manifest of a submission (`method.toml`; its JSON form is what the API takes)."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+CONTRACT_VERSION = 1
+
+Kind = Literal["editing", "unlearning", "in-context", "retrieval", "control"]
+Division = Literal["weights", "system"]
+OptionalInput = Literal["retain", "neutral", "align", "triples"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+#: A local image by its ID, or a registry image by its manifest digest. A tag alone is never enough.
+IMAGE_REFERENCE = re.compile(r"^(?:[a-z0-9][a-z0-9._:/-]*@)?sha256:[0-9a-f]{64}$")
+
+
+class RunSection(BaseModel):
+    """`[run]`: how the image is started and which optional inputs it reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    args: tuple[Annotated[str, Field(max_length=200)], ...] = Field(default=(), max_length=32)
+    needs: tuple[OptionalInput, ...] = ()
+    gpu: bool = False
+    deterministic: bool = False
+    base: Literal["any"] | tuple[Sha256, ...] = "any"
+
+
+class Manifest(BaseModel):
+    """What a submission says about itself. Unknown keys are errors that name the nearest known key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    contract: Literal[1]
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    version: Annotated[str, Field(min_length=1, max_length=40)]
+    kind: Kind
+    division: Division
+    authors: tuple[Annotated[str, Field(max_length=120)], ...] = Field(min_length=1, max_length=40)
+    paper: Annotated[str, Field(max_length=300)] = ""
+    code: Annotated[str, Field(max_length=300)] = ""
+    licence: Annotated[str, Field(max_length=80)] = ""
+    run: RunSection = RunSection()
+    hparams: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("paper", "code")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and not re.match(r"^https?://", value):
+            raise ValueError("must be an http(s) address, or empty")
+        return value
+
+    @field_validator("hparams")
+    @classmethod
+    def _small_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"must be plain JSON values without NaN or infinity: {error}") from None
+        if len(text) > 20_000:
+            raise ValueError("must be at most 20,000 characters as JSON")
+        return value
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON form; with the image digest it identifies a submission."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ManifestError(ValueError):
+    """Every fault of a manifest at once; `problems` is a list of {field, value, problem, remedy}."""
+
+    def __init__(self, problems: list[dict[str, str]]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{p['field']}: {p['problem']} ({p['remedy']})" for p in problems))
+
+
+def manifest_parse(data: Any) -> Manifest:
+    """A `Manifest` from its dict form. Raises `ManifestError` with every fault at once."""
+    if not isinstance(data, dict):
+        raise ManifestError(
+            [
+                {
+                    "field": "manifest",
+                    "value": _short(data),
+                    "problem": "is not a table of keys",
+                    "remedy": "give an object with at least `contract = 1` and `name`",
+                }
+            ]
+        )
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        raise ManifestError([_problem(item) for item in error.errors()]) from None
+
+
+def manifest_load(path: Path) -> Manifest:
+    """A `Manifest` from a `method.toml` (or `.json`) file. Raises `ManifestError` or `OSError`."""
+    raw = path.read_bytes()
+    try:
+        data = json.loads(raw) if path.suffix == ".json" else tomllib.loads(raw.decode())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ManifestError(
+            [
+                {
+                    "field": "manifest",
+                    "value": path.name,
+                    "problem": f"cannot be parsed: {error}",
+                    "remedy": "write valid UTF-8 TOML (or JSON for a .json file)",
+                }
+            ]
+        ) from None
+    return manifest_parse(data)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _problem(item: Any) -> dict[str, str]:
+    location = [str(part) for part in item["loc"] if not str(part).startswith(("literal[", "tuple["))]
+    field = ".".join(location)
+    if item["type"] == "extra_forbidden":
+        known = list(RunSection.model_fields) if location[:-1] == ["run"] else list(Manifest.model_fields)
+        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.0)
+        return {
+            "field": field,
+            "value": _short(item.get("input")),
+            "problem": "is not a known key",
+            "remedy": f"did you mean `{close[0]}`? Free settings belong under [hparams]",
+        }
+    if item["type"] == "missing":
+        return {"field": field, "value": "", "problem": "is missing", "remedy": f"add `{field}` to the manifest"}
+    return {
+        "field": field,
+        "value": _short(item.get("input")),
+        "problem": str(item["msg"]).removeprefix("Value error, "),
+        "remedy": "see the contract page for the allowed values",
+    }

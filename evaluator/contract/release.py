@@ -1,0 +1,30 @@
+"""The public card of a benchmark release: all that the site may know of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ReleaseCard(BaseModel):
+    """`card.json` of a release. Holds counts and hashes, no item of a hidden split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    slug: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")  # e.g. pretrained-facts-10 / pretrained-facts-10-public
+    benchmark: str  # pretrained-facts
+    title: str
+    track: Literal["pretrained", "finetuned", "public"]
+    split: Literal["public", "hidden"]
+    size: int  # forget requests
+    version: str
+    base_name: str
+    base_sha256: str
+    content_sha256: str  # over every file of the release, in name order
+    probe_counts: dict[str, int]  # probe kind -> number of probes
+    n_subjects: int
+    licence: str
+    sources: tuple[str, ...]
+    created_at: str  # ISO 8601, UTC

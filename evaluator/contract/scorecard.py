@@ -1,0 +1,71 @@
+"""The scorecard and the progress file: what the evaluator hands back to the site."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from evaluator.contract.failure import FailureCode
+
+SCORECARD_VERSION = 1
+
+#: The stages of one run, in order. `measuring` and `scoring` may be resumed, `unlearning` is sealed.
+Stage = Literal["starting", "unlearning", "sealing", "measuring", "scoring", "done", "failed"]
+STAGES: tuple[Stage, ...] = ("starting", "unlearning", "sealing", "measuring", "scoring", "done", "failed")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MetricScore(_Model):
+    """One metric of one run. `value` is None when it was not run: never zero, never first."""
+
+    key: str  # "forgetting"
+    version: str  # "forgetting@1"
+    value: float | None
+    low: float | None = None  # 95 % interval, bootstrap clustered by subject
+    high: float | None = None
+    n_items: int = 0
+    n_subjects: int = 0
+
+
+class MetricInfo(_Model):
+    """What a column means; comes from the docstring of the metric."""
+
+    key: str
+    version: str
+    label: str
+    direction: Literal["up", "down"]
+    group: Literal["overall", "forget", "retain", "refusal", "erasure", "robustness", "utility", "cost"]
+    help: str
+    headline: bool = False
+
+
+class Scorecard(_Model):
+    """`scorecard.json`. `metrics` describes every column, so that the site needs no list of its own."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    release: str
+    evaluator: str  # version of the evaluator: half of the board key
+    seed: int
+    division: Literal["weights", "system"]
+    stores_forget_text: bool
+    metrics: tuple[MetricInfo, ...]
+    scores: tuple[MetricScore, ...]
+
+
+class Progress(_Model):
+    """`progress.json`, replaced atomically while a run goes on; `failure` is set when it ended badly.
+
+    `detail` may hold hidden data: the site shows it to organisers, and to the submitter on public splits.
+    """
+
+    run_id: str
+    stage: Stage
+    fraction: float = 0.0  # of this stage, in [0, 1]
+    message: str = ""
+    failure: FailureCode | None = None
+    detail: str = ""
