@@ -1,0 +1,51 @@
+# The few commands of this project. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PY := .venv/bin/python
+export PALIMPSEST_HOME ?= $(CURDIR)/var
+export PORT ?= 8000
+export PYTHONUNBUFFERED := 1
+# Nothing here may reach a model hub by itself.
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help install demo test test-slow lint format bench clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@printf '\n  PALIMPSEST_HOME=%s (data)   PORT=%s (demo)\n' "$(PALIMPSEST_HOME)" "$(PORT)"
+
+install: ## install system packages and the virtual environment (.venv)
+	@deploy/setup/system_packages.sh python container browser
+	@deploy/setup/venv.sh
+
+demo: ## the whole leaderboard on this machine: builds, submits the reference methods, serves until Ctrl-C
+	@[[ "$${DEMO_BACKEND:-podman}" == process ]] || deploy/setup/system_packages.sh container
+	@deploy/setup/system_packages.sh python
+	@deploy/setup/venv.sh
+	@exec $(PY) -m deploy.demo
+
+test: install ## run every test but the slow ones (under 20 minutes on two cores)
+	@$(PY) -m deploy.setup.tests
+
+test-slow: install ## run the tests that take longer than a minute each
+	@$(PY) -m deploy.setup.tests --slow
+
+lint: install ## check style, types and templates (ruff, mypy, djade, djlint, bandit)
+	@deploy/setup/lint.sh
+
+format: install ## put Python files and templates into the house style
+	@.venv/bin/ruff check --fix --quiet .
+	@.venv/bin/ruff format --quiet .
+	@git ls-files -z 'templates/*.html' 'leaderboard/*.html' | xargs -0 -r .venv/bin/djade --target-version 5.2
+
+bench: install ## measure the evaluator and the site on this machine, and print the figures
+	@$(PY) -m evaluator bench
+
+clean: ## remove the virtual environment and caches; data in PALIMPSEST_HOME stay
+	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache staticfiles
+	@find . -name __pycache__ -not -path './var/*' -prune -exec rm -rf {} +

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs every checker, shows what each has to say, and fails at the end if any of them did.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+export PATH="$PWD/.venv/bin:$PATH"
+failed=()
+
+check() {
+  local name=$1
+  shift
+  printf '── %s\n' "$name"
+  "$@" || failed+=("$name")
+}
+
+mapfile -t templates < <(git ls-files --cached --others --exclude-standard 'templates/*.html' 'leaderboard/*.html')
+packages=()
+for package in evaluator leaderboard deploy/demo deploy/setup; do
+  [[ -n $(git ls-files "$package/*.py") ]] && packages+=("$package")
+done
+
+check "ruff check" ruff check .
+check "ruff format" ruff format --check --quiet .
+check "mypy" mypy "${packages[@]}"
+if ((${#templates[@]})); then
+  check "djade" djade --target-version 5.2 --check "${templates[@]}"
+  check "djlint" djlint --lint --quiet "${templates[@]}"
+fi
+check "bandit" bandit --quiet --recursive --severity-level medium --configfile pyproject.toml evaluator leaderboard deploy
+
+if ((${#failed[@]})); then
+  printf '\nlint: failed: %s\n' "$(IFS=,; echo "${failed[*]}")"
+  exit 1
+fi
+printf '\nlint: all clean\n'
