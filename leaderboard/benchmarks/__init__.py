@@ -1,0 +1,1 @@
+"""Benchmark releases, known to the site by their public cards only."""

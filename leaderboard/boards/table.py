@@ -1,0 +1,305 @@
+"""What of a board a reader asked to see: filters, order and columns, all of them in the address and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+
+GROUP_LABELS = {
+    "overall": "Overall",
+    "forget": "Forgetting",
+    "retain": "Locality",
+    "refusal": "Refusal",
+    "erasure": "Erasure",
+    "robustness": "Robustness",
+    "utility": "Utility",
+    "cost": "Cost",
+}
+_GROUP_ORDER = list(GROUP_LABELS)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of a board, as the snapshot describes it."""
+
+    key: str
+    label: str
+    direction: str
+    group: str = "overall"
+    help: str = ""
+    headline: bool = False
+    version: str = ""
+
+    @property
+    def arrow(self) -> str:
+        return "↑" if self.direction == "up" else "↓"
+
+    @property
+    def direction_words(self) -> str:
+        return "higher is better" if self.direction == "up" else "lower is better"
+
+    @property
+    def group_label(self) -> str:
+        return GROUP_LABELS.get(self.group, self.group.capitalize())
+
+    @property
+    def unit(self) -> str:
+        """The unit that the key's ending names, or nothing for a rate."""
+        return {"s": "s", "mb": "MB"}.get(self.key.rsplit("_", 1)[-1], "") if "_" in self.key else ""
+
+
+@dataclass(frozen=True)
+class Score:
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def has_interval(self) -> bool:
+        return self.low is not None and self.high is not None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a board."""
+
+    rank: int | None
+    rank_low: int | None
+    rank_high: int | None
+    method: str
+    slug: str
+    submission: str
+    version: str
+    division: str
+    kind: str
+    tied_with: tuple[str, ...] = ()
+    pareto: bool = False
+    seeds: int = 0
+    scores: Mapping[str, Score] = field(default_factory=dict)
+
+    @property
+    def is_control(self) -> bool:
+        return self.kind == "control"
+
+    @property
+    def rank_interval(self) -> str:
+        """`1–2`, or nothing where the rank is certain or there is none."""
+        if self.rank_low is None or self.rank_high is None or self.rank_low == self.rank_high:
+            return ""
+        return f"{self.rank_low}–{self.rank_high}"
+
+    def score(self, key: str) -> Score:
+        return self.scores.get(key, _NO_SCORE)
+
+
+_NO_SCORE = Score()
+
+
+def columns_read(payload: Mapping[str, Any]) -> tuple[Column, ...]:
+    """The columns of a Board JSON, groups together in the order in which the board shows them."""
+    known = {name for name in Column.__dataclass_fields__}
+    columns = [Column(**{key: value for key, value in item.items() if key in known}) for item in payload["columns"]]
+    order = {key: place for place, key in enumerate(_GROUP_ORDER)}
+    return tuple(sorted(columns, key=lambda column: order.get(column.group, len(order))))
+
+
+def entries_read(payload: Mapping[str, Any]) -> tuple[Entry, ...]:
+    """The rows of a Board JSON in its own order."""
+    return tuple(_entry(row) for row in payload["rows"])
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    method = row["method"]
+    return Entry(
+        rank=row.get("rank"),
+        rank_low=row.get("rank_low"),
+        rank_high=row.get("rank_high"),
+        method=method["name"],
+        slug=method["slug"],
+        submission=row["submission"],
+        version=str(row.get("version", "")),
+        division=row["division"],
+        kind=row["kind"],
+        tied_with=tuple(row.get("tied_with") or ()),
+        pareto=bool(row.get("pareto")),
+        seeds=int(row.get("seeds") or 0),
+        scores={
+            key: Score(value=score.get("value"), low=score.get("low"), high=score.get("high"))
+            for key, score in row["scores"].items()
+        },
+    )
+
+
+@dataclass(frozen=True)
+class BoardQuery:
+    """The state of a board page. `sort` is `rank`, `method` or a column's key; a leading `-` turns it round."""
+
+    q: str = ""
+    division: str = ""
+    kind: str = ""
+    controls: bool = True
+    sort: str = "rank"
+    columns: tuple[str, ...] = ()
+    revision: int | None = None
+
+    @classmethod
+    def parse(cls, params: Mapping[str, Any], *, columns: Iterable[Column]) -> BoardQuery:
+        """From a QueryDict. What is not known is left out: an old link must still show a board."""
+        keys = [column.key for column in columns]
+        getlist = getattr(params, "getlist", lambda name: [params[name]] if name in params else [])
+        sort = str(params.get("sort", "rank"))
+        revision = str(params.get("revision", ""))
+        asked = set(getlist("col"))
+        return cls(
+            q=str(params.get("q", "")).strip()[:100],
+            division=str(params.get("division", ""))[:20],
+            kind=str(params.get("kind", ""))[:20],
+            controls=params.get("controls", "") != "off",
+            sort=sort if sort.lstrip("-") in {"rank", "method", *keys} and not sort.startswith("--") else "rank",
+            columns=tuple(key for key in keys if key in asked),
+            revision=int(revision) if revision.isdecimal() and len(revision) < 9 else None,
+        )
+
+    def params(self) -> list[tuple[str, str]]:
+        """As URL parameters, defaults left out."""
+        pairs = [
+            ("q", self.q),
+            ("division", self.division),
+            ("kind", self.kind),
+            ("controls", "" if self.controls else "off"),
+            ("sort", "" if self.sort == "rank" else self.sort),
+            *(("col", key) for key in self.columns),
+            ("revision", "" if self.revision is None else str(self.revision)),
+        ]
+        return [(name, value) for name, value in pairs if value]
+
+    @property
+    def url(self) -> str:
+        """The query string with its question mark; `?` alone when nothing differs from the default."""
+        return "?" + urlencode(self.params())
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.q or self.division or self.kind or not self.controls)
+
+    def sorted_by(self, key: str) -> BoardQuery:
+        """The state after a click on the head of `key`: best first, then worst first."""
+        return replace(self, sort=f"-{key}" if self.sort == key else key)
+
+    def shown(self, columns: Iterable[Column]) -> tuple[Column, ...]:
+        """The columns to show: those picked, else the headline ones, else all."""
+        columns = tuple(columns)
+        if self.columns:
+            return tuple(column for column in columns if column.key in self.columns)
+        return tuple(column for column in columns if column.headline) or columns
+
+    def select(self, entries: Iterable[Entry], columns: Iterable[Column]) -> list[Entry]:
+        """The entries that pass the filters, in the asked order; what was not run comes last either way."""
+        needle = self.q.casefold()
+        kept = [
+            entry
+            for entry in entries
+            if (not needle or needle in entry.method.casefold() or needle in entry.slug)
+            and (not self.division or entry.division == self.division)
+            and (not self.kind or entry.kind == self.kind)
+            and (self.controls or not entry.is_control)
+        ]
+        key, backwards = self.sort.lstrip("-"), self.sort.startswith("-")
+        if key == "method":
+            return sorted(kept, key=lambda entry: (entry.method.casefold(), entry.submission), reverse=backwards)
+        if key == "rank":
+            ranked = sorted((e for e in kept if e.rank is not None), key=lambda e: e.rank or 0, reverse=backwards)
+            return ranked + [entry for entry in kept if entry.rank is None]
+        direction = next(column.direction for column in columns if column.key == key)
+        there = [entry for entry in kept if entry.score(key).value is not None]
+        best_first = sorted(there, key=lambda e: e.score(key).value or 0.0, reverse=direction == "up")
+        return (best_first[::-1] if backwards else best_first) + [e for e in kept if e.score(key).value is None]
+
+
+def value_format(value: float, unit: str = "") -> str:
+    """Three decimals for a rate; with a unit, about three figures."""
+    if not unit:
+        return f"{value:.3f}"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f} {unit}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    column: Column
+    score: Score
+    best: bool
+    starts_group: bool
+
+    @property
+    def text(self) -> str:
+        return "" if self.score.value is None else value_format(self.score.value, self.column.unit)
+
+    @property
+    def interval(self) -> str:
+        if self.score.low is None or self.score.high is None:
+            return ""
+        digits = 0 if self.column.unit and self.score.high >= 100 else 2
+        return f"{self.score.low:.{digits}f}–{self.score.high:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Head:
+    column: Column
+    url: str
+    aria_sort: str
+    starts_group: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A board ready to be written down: heads, groups and rows of cells."""
+
+    heads: list[Head]
+    groups: list[tuple[str, int]]
+    rows: list[tuple[Entry, list[Cell]]]
+    total: int
+
+
+def table_build(*, query: BoardQuery, columns: tuple[Column, ...], entries: tuple[Entry, ...]) -> Table:
+    """The table that `query` asks for. The best value of a column is looked for among entries that are no controls."""
+    shown = query.shown(columns)
+    starts = {
+        column.key for place, column in enumerate(shown) if place == 0 or column.group != shown[place - 1].group
+    }
+    best: dict[str, float] = {}
+    for column in shown:
+        values = [v for e in entries if not e.is_control and (v := e.score(column.key).value) is not None]
+        if values:
+            best[column.key] = max(values) if column.direction == "up" else min(values)
+    heads = []
+    for column in shown:
+        now = ""
+        if query.sort.lstrip("-") == column.key:
+            falling = (column.direction == "up") != query.sort.startswith("-")
+            now = "descending" if falling else "ascending"
+        heads.append(
+            Head(column=column, url=query.sorted_by(column.key).url, aria_sort=now, starts_group=column.key in starts)
+        )
+    rows = [
+        (
+            entry,
+            [
+                Cell(
+                    column=column,
+                    score=entry.score(column.key),
+                    best=not entry.is_control
+                    and entry.score(column.key).value is not None
+                    and entry.score(column.key).value == best.get(column.key),
+                    starts_group=column.key in starts,
+                )
+                for column in shown
+            ],
+        )
+        for entry in query.select(entries, columns)
+    ]
+    groups = [(label, len(list(items))) for label, items in groupby(shown, key=lambda column: column.group_label)]
+    return Table(heads=heads, groups=groups, rows=rows, total=len(entries))

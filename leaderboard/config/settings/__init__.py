@@ -1,0 +1,1 @@
+"""Settings: `embedded` (the default: one machine, no services), `production` (by environment), `test`."""

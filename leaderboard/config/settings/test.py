@@ -1,0 +1,19 @@
+"""Tests: as embedded, on a data folder of their own; PALIMPSEST_HOME comes from the environment when a test sets it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ.setdefault("PALIMPSEST_HOME", tempfile.mkdtemp(prefix="palimpsest-test-"))
+
+from leaderboard.config.settings.embedded import *  # noqa: E402, F403
+from leaderboard.config.settings.embedded import DATABASES, PALIMPSEST_HOME, REST_FRAMEWORK  # noqa: E402
+
+ALLOWED_HOSTS = ["*"]
+# A real file, not memory: other processes and threads of a test must see the same rows, in WAL mode.
+DATABASES["default"]["TEST"] = {"NAME": str(PALIMPSEST_HOME / "test.sqlite3")}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast, and only here
+REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] = dict.fromkeys(("anon", "user", "login", "submit"), "100000/min")
+ACCOUNT_RATE_LIMITS = False
+BOARD_RESAMPLES = 200

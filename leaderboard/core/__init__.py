@@ -1,0 +1,1 @@
+"""What every app uses: ids, problems, logs, health."""

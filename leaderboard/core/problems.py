@@ -1,0 +1,52 @@
+"""Errors of the site's use cases: every reason at once, each naming field, value, problem and remedy."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class Problem(TypedDict):
+    field: str
+    value: str
+    problem: str
+    remedy: str
+
+
+def problem_make(field: str, value: object, problem: str, remedy: str) -> Problem:
+    """A `Problem`; long values are cut."""
+    text = "" if value is None else str(value)
+    return {"field": field, "value": text if len(text) <= 120 else text[:117] + "...", "problem": problem, "remedy": remedy}
+
+
+class Refused(Exception):
+    """A request that cannot be done. `problems` holds every reason; `status` is its HTTP status."""
+
+    status = 400
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{p['field']}: {p['problem']} ({p['remedy']})" for p in problems))
+
+
+class Duplicate(Refused):
+    """The same thing exists already; the problem names it."""
+
+    status = 409
+
+
+class NotAllowed(Refused):
+    """The person may not do this."""
+
+    status = 403
+
+
+class QuotaSpent(Refused):
+    """Too many submissions in the window."""
+
+    status = 429
+
+
+class Conflict(Refused):
+    """The thing is in a state that does not allow this any more."""
+
+    status = 409

@@ -1,0 +1,1 @@
+"""Registered methods and their submissions."""

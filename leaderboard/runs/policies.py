@@ -1,0 +1,202 @@
+"""What each person may see of a run: the one place that keeps a hidden split hidden.
+
+A submitter could carry bits out of a hidden split through anything that the method influences: its output, the digits
+of a score, a duration, a progress number. So for a run on a hidden split everybody but an organiser gets the state, a
+failure code from a closed list with its remedy, scores rounded to 3 decimals and durations in buckets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from evaluator.contract import REMEDIES, FailureCode
+from leaderboard.core.viewers import Viewer, is_organiser
+from leaderboard.runs.models import Run, Score
+from leaderboard.runs.states import ACTIVE, RETRYABLE, RunState
+
+HIDDEN_DECIMALS = 3
+_DURATION_BUCKETS_S = ((60, "under 1 min"), (300, "1–5 min"), (900, "5–15 min"), (3600, "15–60 min"))
+#: Fields of a receipt that carry no measured quantity.
+_RECEIPT_OPEN_FIELDS = frozenset(
+    "run_id release release_sha256 base_sha256 image manifest_sha256 artifact_sha256 evaluator evaluator_sha256 seed "
+    "backend issued_at public_key".split()
+)
+
+
+@dataclass(frozen=True)
+class ScoreView:
+    """One metric as this viewer may see it; `value` None means "not run"."""
+
+    key: str
+    label: str
+    direction: str  # up: higher is better
+    group: str
+    help: str
+    headline: bool
+    value: float | None
+    low: float | None
+    high: float | None
+    n_items: int
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run as this viewer may see it. Templates and the API read this and never the row."""
+
+    id: str
+    state: str
+    state_label: str
+    is_final: bool
+    hidden: bool  # details are withheld from this viewer
+    method: str
+    method_slug: str
+    submission: str
+    release: str
+    seed: int
+    attempt: int
+    waits_for: str | None
+    cancel_requested: bool
+    stage: str
+    fraction: float | None
+    message: str
+    failure_code: str
+    remedy: str
+    reason: str
+    detail: str
+    log_tail: str
+    evaluator: str
+    duration: str
+    queued_at: str
+    started_at: str | None
+    finished_at: str | None
+    scores: list[ScoreView] = field(default_factory=list)
+    receipt: dict[str, Any] = field(default_factory=dict)
+    trace_redacted: bool | None = None  # None: no trace yet
+    trace_sha256: str = ""
+    trace_rows: int = 0
+    may_cancel: bool = False
+    may_retry: bool = False
+
+
+def is_submitter(viewer: Viewer, run: Run) -> bool:
+    return viewer.is_authenticated and run.submission.submitter_id == viewer.pk
+
+
+def sees_details(viewer: Viewer, run: Run) -> bool:
+    """Output, log and messages: organisers always; the submitter on an open release."""
+    return is_organiser(viewer) or (run.release.is_open and is_submitter(viewer, run))
+
+
+def sees_exact_numbers(viewer: Viewer, run: Run) -> bool:
+    """Unrounded scores and durations: everybody on an open release, organisers on every one."""
+    return run.release.is_open or is_organiser(viewer)
+
+
+def may_cancel(viewer: Viewer, run: Run) -> bool:
+    cancellable = run.state == RunState.QUEUED or (run.state in ACTIVE and not run.cancel_requested)
+    return cancellable and (is_submitter(viewer, run) or is_organiser(viewer))
+
+
+def may_retry(viewer: Viewer, run: Run) -> bool:
+    return run.state in RETRYABLE and is_organiser(viewer)
+
+
+def number_withhold(key: str, value: float | None) -> float | None:
+    """A score of a hidden split as it may be shown. Costs are coarser than scores: the method sets them at will."""
+    if value is None:
+        return None
+    if key.endswith("_s"):
+        return _bucket_up(value)
+    if key.endswith("_mb"):
+        return _significant(value, 2)
+    return round(value, HIDDEN_DECIMALS)
+
+
+def score_views(run: Run, *, exact: bool) -> list[ScoreView]:
+    """The run's scores in the scorecard's own order. Wants `run.scores` prefetched."""
+    infos = {info["key"]: info for info in run.scorecard.get("metrics", [])}
+    order = {key: position for position, key in enumerate(infos)}
+    scores = sorted(run.scores.all(), key=lambda score: order.get(score.key, len(order)))
+    return [_score_view(score, infos.get(score.key, {}), exact=exact) for score in scores]
+
+
+def run_view(run: Run, viewer: Viewer) -> RunView:
+    """What `viewer` may see of `run`. Wants submission.method, release, scores and trace loaded."""
+    details, exact = sees_details(viewer, run), sees_exact_numbers(viewer, run)
+    trace = getattr(run, "trace", None)
+    return RunView(
+        id=run.id,
+        state=run.state,
+        state_label=RunState(run.state).label,
+        is_final=run.is_final,
+        hidden=not details,
+        method=run.submission.method.name,
+        method_slug=run.submission.method.slug,
+        submission=run.submission_id,
+        release=run.release.slug,
+        seed=run.seed,
+        attempt=run.attempt,
+        waits_for=run.waits_for_id if run.state == RunState.QUEUED else None,
+        cancel_requested=run.cancel_requested,
+        stage=run.stage if details else RunState(run.state).label.lower(),
+        fraction=run.fraction if details else None,
+        message=run.message if details else "",
+        failure_code=run.failure_code,
+        remedy=REMEDIES[FailureCode(run.failure_code)] if run.failure_code else "",
+        reason=run.reason,
+        detail=run.detail if details else "",
+        log_tail=run.log_tail if details else "",
+        evaluator=run.evaluator,
+        duration=_duration(run, exact=exact),
+        queued_at=run.queued_at.isoformat(),
+        started_at=run.started_at.isoformat() if run.started_at else None,
+        finished_at=run.finished_at.isoformat() if run.finished_at and exact else None,
+        scores=score_views(run, exact=exact),
+        receipt=run.receipt if exact else {k: v for k, v in run.receipt.items() if k in _RECEIPT_OPEN_FIELDS},
+        trace_redacted=trace.redacted if trace else None,
+        trace_sha256=trace.sha256 if trace else "",
+        trace_rows=trace.rows if trace else 0,
+        may_cancel=may_cancel(viewer, run),
+        may_retry=may_retry(viewer, run),
+    )
+
+
+def _score_view(score: Score, info: dict[str, Any], *, exact: bool) -> ScoreView:
+    value, low, high = score.value, score.low, score.high
+    if not exact:
+        value, low, high = (number_withhold(score.key, number) for number in (value, low, high))
+    return ScoreView(
+        key=score.key,
+        label=info.get("label", score.key),
+        direction=info.get("direction", "up"),
+        group=info.get("group", ""),
+        help=info.get("help", ""),
+        headline=bool(info.get("headline", False)),
+        value=value,
+        low=low,
+        high=high,
+        n_items=score.n_items,
+    )
+
+
+def _duration(run: Run, *, exact: bool) -> str:
+    if run.started_at is None or run.finished_at is None:
+        return ""
+    seconds = (run.finished_at - run.started_at).total_seconds()
+    if exact:
+        return f"{seconds:.0f} s"
+    return next((label for limit, label in _DURATION_BUCKETS_S if seconds < limit), "over 1 h")
+
+
+def _bucket_up(value: float) -> float:
+    """The next of 1, 2, 5, 10, 20, 50, … that is not below `value`."""
+    if value <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return float(next((step * power for step in (1, 2, 5) if value <= step * power * (1 + 1e-9)), 10 * power))
+
+
+def _significant(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")

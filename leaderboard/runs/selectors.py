@@ -1,0 +1,85 @@
+"""Reads of runs, the queue and the workers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from leaderboard.core.viewers import Viewer
+from leaderboard.runs.models import Run, Worker
+from leaderboard.runs.policies import sees_details
+from leaderboard.runs.states import ACTIVE, RunState
+
+
+def run_list(*, submission_id: str | None = None, release_slug: str | None = None, state: str | None = None) -> QuerySet[Run]:
+    """Runs, newest first, with everything that `policies.run_view` reads: 3 queries for any number of rows."""
+    found = Run.objects.select_related("submission__method", "submission__submitter", "release", "trace").prefetch_related(
+        "scores"
+    )
+    if submission_id is not None:
+        found = found.filter(submission_id=submission_id)
+    if release_slug is not None:
+        found = found.filter(release__slug=release_slug)
+    if state is not None:
+        found = found.filter(state=state)
+    return found
+
+
+def run_get(*, run_id: str) -> Run:
+    """One run as in `run_list`. Raises `Run.DoesNotExist`."""
+    return run_list().get(id=run_id)
+
+
+def run_claimable(*, now: datetime | None = None) -> QuerySet[Run]:
+    """What a worker may claim, first first. A run that follows a try-out waits until that is scored."""
+    return (
+        Run.objects.filter(state=RunState.QUEUED, cancel_requested=False)
+        .filter(Q(waits_for=None) | Q(waits_for__state=RunState.SCORED))
+        .filter(queued_at__lte=now or timezone.now())
+        .order_by("-priority", "queued_at", "id")
+    )
+
+
+def queue_list() -> QuerySet[Run]:
+    """Everything that runs or waits, in the order in which it will be done."""
+    return run_list().filter(state__in=[*ACTIVE, RunState.QUEUED]).order_by("-heartbeat_at", "-priority", "queued_at", "id")
+
+
+def queue_position(run: Run) -> int | None:
+    """1 for the run that is claimed next; None when it does not wait for a worker."""
+    if run.state != RunState.QUEUED or not run_claimable().filter(id=run.id).exists():
+        return None
+    before = Q(priority__gt=run.priority) | Q(priority=run.priority, queued_at__lt=run.queued_at)
+    before |= Q(priority=run.priority, queued_at=run.queued_at, id__lt=run.id)
+    return run_claimable().filter(before).count() + 1
+
+
+def run_folder(run_id: str) -> Path:
+    """`PALIMPSEST_HOME/runs/<id>`: the evaluator's scratch (`work`) and outputs (`out`)."""
+    return Path(settings.PALIMPSEST_HOME) / "runs" / run_id
+
+
+def run_log(run: Run, viewer: Viewer, *, offset: int = 0, limit: int = 65_536) -> tuple[str, int]:
+    """Text of the container's log from byte `offset`, and the next offset. Empty for who may not read it.
+
+    While the run goes on it is read from the evaluator's output folder (embedded: same machine); then from the row.
+    """
+    if not sees_details(viewer, run) or not run.release.is_open:
+        return "", 0
+    path = run_folder(run.id) / "out" / "run.log"
+    if run.is_final or not path.is_file():
+        data = run.log_tail.encode()[offset : offset + limit]
+    else:
+        with path.open("rb") as handle:
+            handle.seek(offset)
+            data = handle.read(limit)
+    return data.decode(errors="replace"), offset + len(data)
+
+
+def worker_alive(*, within_s: float = 60.0) -> Worker | None:
+    """The worker that was heard of last, if that is recent."""
+    return Worker.objects.filter(seen_at__gte=timezone.now() - timedelta(seconds=within_s)).first()
