@@ -1,0 +1,111 @@
+"""The walls between the rooms: who may import whom, and what must start without torch."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"torch", "transformers", "lm_eval", "accelerate", "datasets", "evaluate", "safetensors", "tokenizers"}
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Every module that a file names in an import, at any depth, with its line."""
+    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.lineno, node.module
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        elif (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "attr", getattr(node.func, "id", "")) in {"import_module", "__import__"}
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+            and isinstance(node.args[0].value, str)
+        ):
+            yield node.lineno, node.args[0].value
+
+
+def python_files(room: str) -> list[Path]:
+    return sorted(path for path in (ROOT / room).rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def breaches(room: str, forbidden: set[str]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in python_files(room)
+        for line, module in imports_of(path)
+        if module.split(".")[0] in forbidden
+    ]
+
+
+def test_the_evaluator_knows_nothing_of_the_site() -> None:
+    assert breaches("evaluator", {"django", "rest_framework", "celery", "leaderboard", "methods", "deploy"}) == []
+
+
+def test_the_site_loads_no_model_library() -> None:
+    assert breaches("leaderboard", HEAVY | {"methods", "deploy"}) == []
+
+
+def test_the_site_takes_only_the_contract_from_the_evaluator() -> None:
+    outside = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in python_files("leaderboard")
+        for line, module in imports_of(path)
+        if module.split(".")[0] == "evaluator" and module.split(".")[1:2] != ["contract"]
+    ]
+    assert outside == []
+
+
+def test_methods_stand_on_the_submitters_side() -> None:
+    assert breaches("methods", {"evaluator", "leaderboard", "deploy", "django"}) == []
+
+
+def test_the_contract_needs_nothing_but_pydantic() -> None:
+    foreign = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in python_files("evaluator/contract")
+        for line, module in imports_of(path)
+        if module.split(".")[0] not in sys.stdlib_module_names | {"pydantic", "evaluator"}
+        or (module.split(".")[0] == "evaluator" and module.split(".")[1:2] != ["contract"])
+    ]
+    assert foreign == []
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("the contract", "import evaluator.contract"),
+        ("the evaluator's command line", "import evaluator.__main__"),
+        ("the client", "import evaluator.client.app"),
+        ("the site", "import django; django.setup(); import leaderboard.config.urls, leaderboard.config.wsgi"),
+        ("the worker", "import django; django.setup(); import leaderboard.config.celery, leaderboard.runs.tasks"),
+        ("the demo", "import deploy.demo.__main__"),
+    ],
+)
+def test_it_starts_without_torch(what: str, code: str, tmp_path: Path) -> None:
+    heavy = sorted(HEAVY)
+    program = f"{code}\nimport sys\nprint(*[name for name in {heavy!r} if name in sys.modules])"
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "leaderboard.config.settings.embedded",
+        "PALIMPSEST_HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [], f"{what} loads {done.stdout.strip()}"
+
+
+@pytest.mark.parametrize("module", ["evaluator.client.app", "evaluator.contract"])
+def test_the_client_side_starts_without_django(module: str) -> None:
+    program = f"import {module}, sys\nprint('django' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False", done.stderr or done.stdout
