@@ -1,0 +1,95 @@
+"""What the kernel counted for one container: memory peak, kills for lack of memory, refused processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+#: Pages are charged in batches, so the peak stays a little under a limit that was reached.
+_SLACK_BYTES = 1 << 20
+
+
+@dataclass
+class Meter:
+    """Watches `name`, the parent group of one container; the group outlives the container, so its peaks can be read late.
+
+    `sample` is called while the container runs: the counters of refusals live in the container's own group, which
+    goes away with it.
+    """
+
+    name: str  # e.g. /palimpsest/0123456789abcdef
+    oom_kills: int = 0
+    refused_forks: int = 0
+    used_bytes: int = 0
+
+    def sample(self) -> None:
+        for group in self._groups("memory"):
+            for path in group.glob("libpod-*"):
+                stat = path / "memory.stat"
+                used = (_field(stat, "rss") or _field(stat, "anon")) + _field(stat, "shmem")
+                self.used_bytes = max(self.used_bytes, used)
+                # Version 1 tells in oom_control, version 2 in events.
+                kills = max(_field(path / "memory.oom_control", "oom_kill"), _field(path / "memory.events", "oom_kill"))
+                self.oom_kills = max(self.oom_kills, kills)
+        for group in self._groups("pids"):
+            for path in group.glob("libpod-*"):
+                self.refused_forks = max(self.refused_forks, _field(path / "pids.events", "max"))
+
+    def program_peak_bytes(self) -> int | None:
+        """The most memory of the program itself and its memory files (/out, /tmp, /dev/shm), as sampled.
+
+        The kernel's own peak also counts file cache, whose charge depends on who read a file first: twice as much on
+        the first run of an image as on the second. So that one only tells whether a limit was reached.
+        """
+        return self.used_bytes or self.peak_bytes()
+
+    def peak_bytes(self) -> int | None:
+        """The kernel's peak, with file cache; None where it does not tell."""
+        for group in self._groups("memory"):
+            for file in ("memory.max_usage_in_bytes", "memory.peak"):
+                if (value := _number(group / file)) is not None:
+                    return value
+        return None
+
+    def memory_reached(self, limit_bytes: int) -> bool:
+        peak = self.peak_bytes()
+        return self.oom_kills > 0 or (peak is not None and peak >= limit_bytes - _SLACK_BYTES)
+
+    def processes_reached(self, limit: int) -> bool:
+        peaks = [value for group in self._groups("pids") if (value := _number(group / "pids.peak")) is not None]
+        return self.refused_forks > 0 or any(peak >= limit for peak in peaks)
+
+    def remove(self) -> None:
+        """Remove the group in every hierarchy; what is still busy stays for a later sweep."""
+        for hierarchy in (ROOT, *ROOT.glob("*")):
+            group = hierarchy / self.name.lstrip("/")
+            if not group.is_dir():
+                continue
+            for folder in (*(path for path in group.iterdir() if path.is_dir()), group, group.parent):
+                try:
+                    folder.rmdir()
+                except OSError:
+                    continue
+
+    def _groups(self, controller: str) -> list[Path]:
+        candidates = (ROOT / controller / self.name.lstrip("/"), ROOT / self.name.lstrip("/"))
+        return [path for path in candidates if path.is_dir()]
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _field(path: Path, name: str) -> int:
+    try:
+        for line in path.read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return int(value)
+    except (OSError, ValueError):
+        pass
+    return 0

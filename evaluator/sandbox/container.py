@@ -1,0 +1,199 @@
+"""The life of one container: create, prove its flags, start, follow, and always remove."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from evaluator.contract import EvaluationFailed, FailureCode
+from evaluator.sandbox import flags
+from evaluator.sandbox.cgroup import Meter
+from evaluator.sandbox.deadman import DeadManSwitch
+from evaluator.sandbox.engine import Engine, EngineError, platform_failure
+from evaluator.sandbox.mounts import Volume, mounts_check, owner_key, volume_mount, volume_unmount
+from evaluator.sandbox.output import Output, follow
+from evaluator.sandbox.protocol import ContainerSpec
+
+_MB = 1 << 20
+#: Between our clock's start and the method's first instruction lies the engine's own work.
+_START_GRACE_S = 1.0
+_ENGINE_CODES = frozenset({125, 126, 127})
+
+
+@dataclass
+class Container:
+    """One container with the volume it writes to. Use `open` and, whatever happens, `close`."""
+
+    engine: Engine
+    spec: ContainerSpec
+    volume: Volume
+    meter: Meter
+    id: str = ""
+    killed: bool = False
+    _switch: DeadManSwitch | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, engine: Engine, spec: ContainerSpec, *, volume_name: str, size_kb: int, files: int, lifetime_s: int) -> Container:
+        """Make volume and container, not yet started. Raises `EvaluationFailed(platform_error | image_unavailable)`."""
+        mounts_check(spec.mounts)
+        home_key = owner_key(engine.home, "", "unlearn")
+        deadline = time.time() + lifetime_s + flags.BACKSTOP_S
+        volume = volume_mount(
+            owner_key(engine.home, spec.run_id, spec.role), volume_name, size_kb=size_kb, files=files, deadline=deadline
+        )
+        container = cls(engine, spec, volume, Meter(f"/palimpsest/{volume.path.parent.name}"))
+        try:
+            arguments = flags.create_arguments(
+                spec,
+                image_id=spec.image,
+                volume=flags.volume_as_mount(volume.path, spec),
+                home_key=home_key,
+                cgroup=container.meter.name,
+                deadline=deadline,
+                lifetime_s=lifetime_s + flags.BACKSTOP_S,
+            )
+            container.id = container._create(arguments, home_key)
+            container._switch = DeadManSwitch(
+                [
+                    shlex.join(engine.command("rm", "-f", "-t", "0", "-v", "-i", container.id)),
+                    f"umount {shlex.quote(str(volume.path))} || umount -l {shlex.quote(str(volume.path))}",
+                    f"rmdir {shlex.quote(str(volume.path))} {shlex.quote(str(volume.path.parent))}",
+                ],
+                engine.environment(),
+            )
+            container._prove()
+        except BaseException:
+            container.close()
+            raise
+        return container
+
+    def _create(self, arguments: list[str], home_key: str) -> str:
+        try:
+            return self.engine.run(*arguments).stdout.strip()
+        except EngineError as error:
+            failure = error
+        if "already in use" in failure.output:
+            # Left by an attempt at this run that died: its name is ours. Another data folder's is not.
+            name = flags.container_name(self.spec)
+            left = self.engine.json("inspect", "--type", "container", name)
+            if left and left[0]["Config"]["Labels"].get(flags.LABEL_HOME) == home_key:
+                self.engine.remove(left[0]["Id"])
+                try:
+                    return self.engine.run(*arguments).stdout.strip()
+                except EngineError as error:
+                    failure = error
+        if "image not known" in failure.output or "no such image" in failure.output:
+            raise EvaluationFailed(FailureCode.IMAGE_UNAVAILABLE, f"{self.spec.image} is not on this machine")
+        raise platform_failure("the container could not be created", failure)
+
+    def report(self) -> dict[str, Any]:
+        """`podman inspect` of this container."""
+        return dict(self.engine.json("inspect", "--type", "container", self.id)[0])
+
+    def _prove(self) -> None:
+        if wrong := flags.flags_wrong(self.report(), self.spec):
+            raise EvaluationFailed(FailureCode.PLATFORM_ERROR, "the engine dropped isolation flags: " + "; ".join(wrong))
+
+    def start(self) -> None:
+        try:
+            self._process = subprocess.Popen(
+                self.engine.command("start", "--attach", "--sig-proxy=false", self.id),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=self.engine.environment(),
+            )
+        except OSError as error:
+            raise platform_failure("the engine could not be called", error) from None
+
+    def wait(self, output: Output, wall_s: float) -> int:
+        """Follow the output to the end; kill at `wall_s` seconds. The engine's exit code."""
+        assert self._process is not None
+        deadline = time.monotonic() + wall_s + _START_GRACE_S
+        if not follow(self._process, output, tick=self.meter.sample, deadline=deadline, end=self.kill):
+            self.killed = True
+        return int(self._process.returncode)
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        self.killed = True
+        if self.id:
+            self.engine.remove(self.id)
+
+    def peak_mb(self) -> float | None:
+        peak = self.meter.program_peak_bytes()
+        return None if peak is None else round(peak / _MB, 1)
+
+    def wall_s(self, measured_s: float) -> float:
+        """Seconds between the container's own start and end; `measured_s` where the engine cannot say."""
+        try:
+            state = self.report()["State"]
+            began, ended = (_moment(state[name]) for name in ("StartedAt", "FinishedAt"))
+        except (EngineError, LookupError, ValueError):
+            return round(measured_s, 3)
+        return round(max(0.0, ended - began), 3) if ended > began > 0 else round(measured_s, 3)
+
+    def failure(self, code: int, output: Output) -> tuple[FailureCode, str] | None:
+        """Why it ended badly, by what was counted; None for exit 0. See the contract's list of codes."""
+        limits = self.spec.limits
+        if self.killed:
+            return FailureCode.TIMEOUT, f"ran past {limits.wall_s} s and was killed"
+        if code == 0:
+            return None
+        if code in _ENGINE_CODES and (reason := self._never_started()) is not None:
+            return reason
+        if self.meter.oom_kills > 0 or (code == 137 and self.meter.memory_reached(limits.ram_mb * _MB)):
+            return FailureCode.OUT_OF_MEMORY, f"was killed at its memory limit of {limits.ram_mb} MB"
+        if self.spec.role == "unlearn" and (self.volume.full() or code == 153):
+            return FailureCode.OUTPUT_TOO_LARGE, f"filled /out ({limits.out_mb} MB, {limits.out_files} files) and exited with {code}"
+        if self.meter.processes_reached(limits.pids):
+            return FailureCode.TOO_MANY_PROCESSES, f"reached its limit of {limits.pids} processes and exited with {code}"
+        return FailureCode.METHOD_ERROR, f"exited with {code}"
+
+    def _never_started(self) -> tuple[FailureCode, str] | None:
+        """125 to 127 are the engine's codes, but a method may exit with them too: only the engine's state tells."""
+        try:
+            state = self.report()["State"]
+        except EngineError as error:
+            return FailureCode.PLATFORM_ERROR, f"the container is gone: {error}"
+        if _moment(state["StartedAt"]) > 0:
+            return None
+        reason = str(state.get("Error") or "the engine gave no reason; its message is the last output")
+        return FailureCode.START_FAILED, f"did not start: {reason}"
+
+    def close(self) -> None:
+        """Remove container, volume and counters. Never raises for what is already gone."""
+        try:
+            if self.id:
+                self.engine.remove(self.id)
+        finally:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
+            volume_unmount(self.volume.path)
+            self.meter.remove()
+            if self._switch is not None:
+                self._switch.disarm()
+
+
+def _moment(text: str) -> float:
+    """Seconds since 1970 of the engine's nanosecond ISO times; its zero time, year 1, is 0."""
+    if text.startswith("0001"):
+        return 0.0
+    head, _, tail = text.partition(".")
+    digits = len(tail) - len(tail.lstrip("0123456789"))
+    zone = (tail[digits:] if tail else head[19:]).replace("Z", "+00:00").split(" ")[0]
+    return datetime.fromisoformat(head[:19].replace(" ", "T") + zone).timestamp() + float(f"0.{tail[:digits] or 0}")
+
+
+def log_path(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,148 @@
+"""What a method prints: progress lines, and the last 64 KiB for people; however much it prints, no more is kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import selectors
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from evaluator.sandbox.protocol import ProgressCallback, Progressed, ignore_progress
+
+KEPT_BYTES = 64 * 1024
+LINE_BYTES = 4096
+TICK_S = 0.05
+_PROGRESS_EVERY_S = 0.1
+_LOG_EVERY_S = 1.0
+
+# Colours and cursor movements of progress bars, and bytes that no page or terminal should get.
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class Output:
+    """Collects two streams of one process. Memory: under 200 KiB whatever comes."""
+
+    def __init__(self, log: Path, on_progress: ProgressCallback = ignore_progress) -> None:
+        self.log = log
+        self.on_progress = on_progress
+        self.received = 0
+        self._kept = bytearray()
+        self._lines: dict[int, bytearray] = {}
+        self._pending: Progressed | None = None
+        self._told_at = 0.0
+        self._logged_at = 0.0
+        self._logged_bytes = -1
+
+    def feed(self, stream: int, data: bytes) -> None:
+        """Take what one stream gave. A line longer than `LINE_BYTES` is kept in the tail but cannot be progress."""
+        self.received += len(data)
+        self._kept += data[-KEPT_BYTES:]
+        if len(self._kept) > 2 * KEPT_BYTES:
+            del self._kept[:-KEPT_BYTES]
+        *complete, rest = data.split(b"\n")
+        line = self._lines.setdefault(stream, bytearray())
+        for part in complete:
+            if len(line) + len(part) <= LINE_BYTES:
+                self._line(bytes(line) + part)
+            line.clear()
+        line += rest[: LINE_BYTES + 1 - len(line)] if len(line) <= LINE_BYTES else b""
+
+    def tick(self) -> None:
+        """Pass on the newest progress and refresh the log file, each at most so often."""
+        now = time.monotonic()
+        if self._pending is not None and now - self._told_at >= _PROGRESS_EVERY_S:
+            newest, self._pending, self._told_at = self._pending, None, now
+            self.on_progress(newest)
+        if self.received != self._logged_bytes and now - self._logged_at >= _LOG_EVERY_S:
+            self._logged_at = now
+            self._write()
+
+    def close(self) -> None:
+        self._told_at = 0.0
+        if self._pending is not None:
+            self.on_progress(self._pending)
+            self._pending = None
+        self._write()
+
+    def tail(self, size: int = KEPT_BYTES) -> str:
+        """The last output as text, without control characters."""
+        text = bytes(self._kept[-min(size, KEPT_BYTES) :]).decode(errors="replace")
+        return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def _line(self, line: bytes) -> None:
+        # A progress bar on the same stream ends in \r, not in a new line.
+        text = line.rsplit(b"\r", 1)[-1].strip()
+        if not (text.startswith(b"{") and b'"progress"' in text):
+            return
+        try:
+            value = json.loads(text)
+            fraction = value["progress"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not math.isfinite(fraction):
+            return
+        stage = value.get("stage", "")
+        clean = _CONTROL.sub("", stage)[:80] if isinstance(stage, str) else ""
+        self._pending = Progressed(min(1.0, max(0.0, float(fraction))), clean)
+
+    def _write(self) -> None:
+        self._logged_bytes = self.received
+        head = f"[the first {self.received - KEPT_BYTES} bytes of output are not kept]\n" if self.received > KEPT_BYTES else ""
+        partial = self.log.with_name(f".{self.log.name}.partial")
+        partial.write_text(head + self.tail())
+        partial.replace(self.log)
+
+
+def follow(
+    process: subprocess.Popen[bytes], output: Output, *, tick: Callable[[], None], deadline: float, end: Callable[[], None]
+) -> bool:
+    """Read a process to its end; call `end` once past `deadline` (monotonic seconds). Whether the deadline was met.
+
+    `tick` is called some 20 times a second. Never blocks on a method that prints too much or nothing.
+    """
+    in_time = True
+    give_up = math.inf
+    with selectors.DefaultSelector() as selector:
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream, selectors.EVENT_READ)
+        next_tick = 0.0
+        while selector.get_map():
+            for key, _ in selector.select(TICK_S):
+                stream_read: IO[bytes] = key.fileobj  # type: ignore[assignment]
+                try:
+                    data = os.read(stream_read.fileno(), 1 << 16)
+                except BlockingIOError:
+                    continue
+                if data:
+                    output.feed(key.fd, data)
+                else:
+                    selector.unregister(stream_read)
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + TICK_S
+                tick()
+                output.tick()
+            if in_time and now > deadline and process.poll() is None:
+                in_time = False
+                give_up = now + 20.0
+                end()
+            if now > give_up or (process.poll() is not None and not selector.select(0)):
+                break  # a child of the process may hold the pipes open for ever
+    try:
+        process.wait(20.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    output.close()
+    return in_time

@@ -1,0 +1,185 @@
+"""The backend with isolation: root podman and runc, no network, nothing writable but what is sized, its own deadline."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evaluator.contract import EvaluationFailed, FailureCode, Manifest
+from evaluator.sandbox import flags
+from evaluator.sandbox.admission import image_judge
+from evaluator.sandbox.cgroup import ROOT as CGROUPS
+from evaluator.sandbox.cgroup import Meter
+from evaluator.sandbox.container import Container, log_path
+from evaluator.sandbox.engine import Engine, EngineError, platform_failure
+from evaluator.sandbox.health import health_wait
+from evaluator.sandbox.mounts import owner_key, volumes_sweep
+from evaluator.sandbox.output import Output
+from evaluator.sandbox.protocol import (
+    ContainerExit,
+    ContainerSpec,
+    ImageReport,
+    ProgressCallback,
+    Server,
+    ServerHandle,
+    ignore_progress,
+)
+from evaluator.sandbox.registry import image_pull
+from evaluator.sandbox.seccomp import PROFILE
+
+_DETAIL_BYTES = 4096
+_SOCKET_KB, _SOCKET_FILES = 64, 8
+
+
+class PodmanSandbox:
+    """See `protocol.Sandbox`. `home` is the data folder; containers of other data folders are never touched."""
+
+    name = "podman"
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.engine = Engine(home)
+
+    def check(self) -> list[str]:
+        missing = self.engine.missing()
+        if not missing:
+            try:
+                self.engine.run("info", "--format", "{{.Host.OCIRuntime.Name}}")
+            except EngineError as error:
+                missing.append(f"podman does not work: {error.output}")
+        return missing
+
+    def inspect(self, image: str, manifest: Manifest) -> ImageReport:
+        """Raises `EvaluationFailed(image_unavailable)` when there is no such image here or in its registry."""
+        try:
+            if (refusal := image_pull(self.engine, image)) is not None:
+                return refusal
+            found: list[dict[str, Any]] = self.engine.json("image", "inspect", image.removeprefix("sha256:"))
+        except EngineError as error:
+            raise platform_failure("the image could not be looked at", error) from None
+        return image_judge(found[0], manifest)
+
+    @contextmanager
+    def unlearn(
+        self, spec: ContainerSpec, *, scratch: Path, log: Path, on_progress: ProgressCallback = ignore_progress
+    ) -> Iterator[ContainerExit]:
+        """`scratch` stays unused: what a container writes lies in memory, sized, and goes with the context."""
+        limits = spec.limits
+        container = Container.open(
+            self.engine,
+            spec,
+            volume_name="out",
+            size_kb=limits.out_mb * 1024,
+            files=limits.out_files,
+            lifetime_s=limits.wall_s,
+        )
+        try:
+            output = Output(log_path(log), on_progress)
+            began = time.monotonic()
+            container.start()
+            code = container.wait(output, limits.wall_s)
+            failure = container.failure(code, output)
+            if failure is not None and failure[0] is FailureCode.PLATFORM_ERROR:
+                raise EvaluationFailed(*failure)
+            yield ContainerExit(
+                code=code,
+                wall_s=container.wall_s(time.monotonic() - began),
+                peak_mb=container.peak_mb(),
+                failure=failure[0] if failure else None,
+                detail=_detail(failure[1] if failure else "exited with 0", output),
+                out_dir=container.volume.path,
+            )
+        finally:
+            container.close()
+
+    @contextmanager
+    def serve(self, spec: ContainerSpec, *, scratch: Path, log: Path, ready_s: float = 120.0) -> Iterator[Server]:
+        """`extra` of the handle tells, once the server has ended, `exit` and `reason`."""
+        container = Container.open(
+            self.engine,
+            spec,
+            volume_name="sock",
+            size_kb=_SOCKET_KB,
+            files=_SOCKET_FILES,
+            lifetime_s=spec.limits.wall_s,
+        )
+        follower: threading.Thread | None = None
+        try:
+            output = Output(log_path(log))
+            socket = container.volume.path / "api.sock"
+            handle = ServerHandle(socket, is_alive=container.running, tail=output.tail)
+
+            def follow() -> None:
+                code = container.wait(output, spec.limits.wall_s)
+                if not closing.is_set():
+                    failure = container.failure(code, output)
+                    handle.extra |= {
+                        "exit": str(code),
+                        "failure": (failure[0] if failure else FailureCode.SERVER_DIED).value,
+                        "reason": failure[1] if failure else "exited with 0",
+                    }
+
+            closing = threading.Event()
+            container.start()
+            follower = threading.Thread(target=follow, name=f"server-{spec.run_id}", daemon=True)
+            follower.start()
+            if (problem := health_wait(socket, ready_s, alive=container.running)) is not None:
+                if not container.running():
+                    follower.join(10.0)
+                    problem = f"the server {handle.extra.get('reason', 'ended')}"
+                code = FailureCode.START_FAILED if handle.extra.get("failure") == "start_failed" else FailureCode.SERVER_NOT_READY
+                raise EvaluationFailed(code, _detail(problem, output))
+            yield handle
+        finally:
+            if follower is not None:
+                closing.set()
+                handle.extra["peak_mb"] = str(container.peak_mb() or "")
+            container.close()
+            if follower is not None:
+                follower.join(30.0)
+
+    def sweep(self, run_id: str | None = None) -> int:
+        """None: whatever of this data folder is past its deadline, which no living evaluator waits for."""
+        home_key = owner_key(self.home, "", "unlearn")
+        filters = ["--filter", f"label={flags.LABEL_HOME}={home_key}"]
+        if run_id is not None:
+            filters += ["--filter", f"label={flags.LABEL_RUN}={run_id}"]
+        try:
+            found: list[dict[str, Any]] = self.engine.json("ps", "--all", "--format", "json", *filters) or []
+        except EngineError as error:
+            raise platform_failure("leftover containers could not be listed", error) from None
+        now = time.time()
+        old = [item["Id"] for item in found if run_id is not None or float(item["Labels"][flags.LABEL_DEADLINE]) < now]
+        self.engine.remove(*old)
+        keys = None if run_id is None else {owner_key(self.home, run_id, role) for role in ("unlearn", "serve")}
+        mounts = volumes_sweep(keys)
+        for key in keys or ():
+            for group in CGROUPS.glob(f"*/palimpsest/{key}-*"):
+                Meter(f"/palimpsest/{group.name}").remove()
+        return len(old) + mounts
+
+    def describe(self) -> dict[str, str]:
+        try:
+            info = self.engine.json("info", "--format", "json")
+            engine, runtime = info["version"]["Version"], info["host"]["ociRuntime"]["version"].splitlines()[0]
+        except (EngineError, LookupError, TypeError) as error:
+            raise platform_failure("podman does not describe itself", error) from None
+        return {
+            "backend": self.name,
+            "isolation": "container: user namespace, no network, read-only root, seccomp, cgroup limits",
+            "engine": f"podman {engine}",
+            "runtime": runtime,
+            "kernel": platform.release(),
+            "seccomp_sha256": hashlib.sha256(PROFILE.read_bytes()).hexdigest(),
+        }
+
+
+def _detail(reason: str, output: Output) -> str:
+    tail = output.tail(_DETAIL_BYTES).strip()
+    return f"{reason}\n--- last output ---\n{tail}" if tail else f"{reason} (no output)"
