@@ -40,7 +40,12 @@ class Release(models.Model):
     history = HistoricalRecords()
 
     class Meta:
-        ordering = ["benchmark", "size", "split", "slug"]
+        ordering = (
+            "benchmark",
+            "size",
+            "split",
+            "slug",
+        )
 
     def __str__(self) -> str:
         return self.slug

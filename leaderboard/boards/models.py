@@ -21,16 +21,19 @@ class BoardSnapshot(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        ordering = ["-created_at", "-revision"]
-        constraints = [
+        ordering = (
+            "-created_at",
+            "-revision",
+        )
+        constraints = (
             models.UniqueConstraint(fields=["release", "evaluator", "revision"], name="snapshot_revision_once"),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.release.slug} r{self.revision} (evaluator {self.evaluator})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if self.pk is not None:
+        if not self._state.adding:
             raise AppendOnlyError("a board snapshot is never changed; publish a new revision instead")
         super().save(*args, **kwargs)
 

@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-SECRET_KEY_FILE = "site-secret-key"
+KEY_FILE = "site-secret-key"
 
 
 def secret_key_load(home: Path) -> str:
     """The site's secret key, made once with owner-only rights. Safe when web and worker start together."""
     home.mkdir(parents=True, exist_ok=True)
-    path = home / SECRET_KEY_FILE
+    path = home / KEY_FILE
     if not path.exists():
         from django.core.management.utils import get_random_secret_key
 
-        draft = home / f".{SECRET_KEY_FILE}.{os.getpid()}"
+        draft = home / f".{KEY_FILE}.{os.getpid()}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as handle:
             handle.write(get_random_secret_key())

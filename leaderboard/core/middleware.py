@@ -28,7 +28,11 @@ class RequestLogMiddleware:
         wall_s = time.monotonic() - started
         if response.status_code >= 500 or wall_s > SLOW_S:
             logger.warning(
-                "request", method=request.method, path=request.path, status=response.status_code, wall_s=round(wall_s, 3)
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                wall_s=round(wall_s, 3),
             )
         response["X-Request-ID"] = request_id
         return response

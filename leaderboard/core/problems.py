@@ -15,7 +15,12 @@ class Problem(TypedDict):
 def problem_make(field: str, value: object, problem: str, remedy: str) -> Problem:
     """A `Problem`; long values are cut."""
     text = "" if value is None else str(value)
-    return {"field": field, "value": text if len(text) <= 120 else text[:117] + "...", "problem": problem, "remedy": remedy}
+    return {
+        "field": field,
+        "value": text if len(text) <= 120 else text[:117] + "...",
+        "problem": problem,
+        "remedy": remedy,
+    }
 
 
 class Refused(Exception):

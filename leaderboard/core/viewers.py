@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from django.contrib.auth.models import AnonymousUser
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser
+from leaderboard.accounts.models import User
 
-    from leaderboard.accounts.models import User
-
-    Viewer = User | AnonymousUser
+Viewer = User | AnonymousUser
 
 
 def is_organiser(viewer: Viewer) -> bool:

@@ -41,7 +41,7 @@ SUBMISSION_TRANSITIONS: dict[SubmissionState, frozenset[SubmissionState]] = {
         {SubmissionState.SUBMITTED, SubmissionState.ACCEPTED, SubmissionState.REFUSED, SubmissionState.WITHDRAWN}
     ),
     SubmissionState.ACCEPTED: frozenset({SubmissionState.WITHDRAWN}),
-    SubmissionState.REFUSED: frozenset(),
+    SubmissionState.REFUSED: frozenset({SubmissionState.SUBMITTED}),  # sent again by the same user
     SubmissionState.WITHDRAWN: frozenset(),
 }
 
@@ -62,7 +62,7 @@ class Method(models.Model):
     history = HistoricalRecords()
 
     class Meta:
-        ordering = ["name"]
+        ordering = ("name",)
 
     def __str__(self) -> str:
         return self.name
@@ -94,10 +94,8 @@ class Submission(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        ordering = ["-created_at"]
-        constraints = [
-            models.UniqueConstraint(fields=["image", "manifest_sha256"], name="submission_once_per_digest"),
-        ]
+        ordering = ("-created_at",)
+        constraints = (models.UniqueConstraint(fields=["image", "manifest_sha256"], name="submission_once_per_digest"),)
 
     def __str__(self) -> str:
         return f"{self.method.name} {self.version} ({self.id})"

@@ -25,7 +25,9 @@ class Run(models.Model):
     priority = models.SmallIntegerField(default=0, help_text="Higher goes first.")
     waits_for = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="followers")
 
-    fence = models.PositiveIntegerField(default=0, help_text="Grows with every lease; a write with an old one is refused.")
+    fence = models.PositiveIntegerField(
+        default=0, help_text="Grows with every lease; a write with an old one is refused."
+    )
     lease_owner = models.CharField(max_length=120, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
@@ -40,7 +42,9 @@ class Run(models.Model):
     message = models.CharField(max_length=300, blank=True)
     failure_code = models.CharField(max_length=40, blank=True)
     reason = models.CharField(max_length=300, blank=True, help_text="Why it ended: fit for everybody.")
-    detail = models.TextField(blank=True, help_text="May quote hidden data: organisers, and submitters on public splits.")
+    detail = models.TextField(
+        blank=True, help_text="May quote hidden data: organisers, and submitters on public splits."
+    )
     log_tail = models.TextField(blank=True, help_text="End of the container's log: public splits only.")
 
     evaluator = models.CharField(max_length=40, blank=True, db_index=True)
@@ -53,15 +57,15 @@ class Run(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        ordering = ["-created_at"]
-        indexes = [
+        ordering = ("-created_at",)
+        indexes = (
             models.Index(fields=["state", "-priority", "queued_at"], name="run_queue"),
             models.Index(fields=["release", "state"], name="run_release_state"),
-        ]
-        constraints = [
+        )
+        constraints = (
             models.UniqueConstraint(fields=["submission", "release", "seed"], name="run_once"),
             models.CheckConstraint(condition=models.Q(state__in=RunState.values), name="run_state_known"),
-        ]
+        )
 
     def __str__(self) -> str:
         return self.id
@@ -95,13 +99,13 @@ class RunEvent(models.Model):
     note = models.CharField(max_length=300, blank=True, help_text="Fit for everybody.")
 
     class Meta:
-        ordering = ["id"]
+        ordering = ("id",)
 
     def __str__(self) -> str:
         return f"{self.run_id}: {self.from_state} → {self.to_state}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if self.pk is not None:
+        if not self._state.adding:
             raise AppendOnlyError("run events are append-only; add a new one instead")
         super().save(*args, **kwargs)
 
@@ -122,7 +126,7 @@ class Score(models.Model):
     n_subjects = models.PositiveIntegerField(default=0)
 
     class Meta:
-        ordering = ["id"]
+        ordering = ("id",)
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="score_once_per_metric")]
 
     def __str__(self) -> str:
@@ -138,7 +142,7 @@ class Worker(models.Model):
     seen_at = models.DateTimeField()
 
     class Meta:
-        ordering = ["-seen_at"]
+        ordering = ("-seen_at",)
 
     def __str__(self) -> str:
         return self.name

@@ -20,8 +20,21 @@ HIDDEN_DECIMALS = 3
 _DURATION_BUCKETS_S = ((60, "under 1 min"), (300, "1–5 min"), (900, "5–15 min"), (3600, "15–60 min"))
 #: Fields of a receipt that carry no measured quantity.
 _RECEIPT_OPEN_FIELDS = frozenset(
-    "run_id release release_sha256 base_sha256 image manifest_sha256 artifact_sha256 evaluator evaluator_sha256 seed "
-    "backend issued_at public_key".split()
+    [
+        "run_id",
+        "release",
+        "release_sha256",
+        "base_sha256",
+        "image",
+        "manifest_sha256",
+        "artifact_sha256",
+        "evaluator",
+        "evaluator_sha256",
+        "seed",
+        "backend",
+        "issued_at",
+        "public_key",
+    ]
 )
 
 

@@ -15,11 +15,13 @@ from leaderboard.runs.policies import sees_details
 from leaderboard.runs.states import ACTIVE, RunState
 
 
-def run_list(*, submission_id: str | None = None, release_slug: str | None = None, state: str | None = None) -> QuerySet[Run]:
+def run_list(
+    *, submission_id: str | None = None, release_slug: str | None = None, state: str | None = None
+) -> QuerySet[Run]:
     """Runs, newest first, with everything that `policies.run_view` reads: 3 queries for any number of rows."""
-    found = Run.objects.select_related("submission__method", "submission__submitter", "release", "trace").prefetch_related(
-        "scores"
-    )
+    found = Run.objects.select_related(
+        "submission__method", "submission__submitter", "release", "trace"
+    ).prefetch_related("scores")
     if submission_id is not None:
         found = found.filter(submission_id=submission_id)
     if release_slug is not None:
@@ -46,7 +48,11 @@ def run_claimable(*, now: datetime | None = None) -> QuerySet[Run]:
 
 def queue_list() -> QuerySet[Run]:
     """Everything that runs or waits, in the order in which it will be done."""
-    return run_list().filter(state__in=[*ACTIVE, RunState.QUEUED]).order_by("-heartbeat_at", "-priority", "queued_at", "id")
+    return (
+        run_list()
+        .filter(state__in=[*ACTIVE, RunState.QUEUED])
+        .order_by("-heartbeat_at", "-priority", "queued_at", "id")
+    )
 
 
 def queue_position(run: Run) -> int | None:

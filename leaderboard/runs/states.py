@@ -37,7 +37,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.FAILED_METHOD: frozenset(),
     RunState.FAILED_PLATFORM: frozenset({RunState.QUEUED}),
     RunState.TIMED_OUT: frozenset({RunState.QUEUED}),
-    RunState.CANCELLED: frozenset(),
+    RunState.CANCELLED: frozenset({RunState.QUEUED}),  # only when the try-out that it waited for is retried
 }
 
 

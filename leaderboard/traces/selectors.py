@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,20 @@ def trace_open(trace: TraceFile) -> File[bytes]:
     return default_storage.open(trace.path, "rb")
 
 
-def trace_page(trace: TraceFile, *, offset: int = 0, limit: int = 50, kind: str = "", search: str = "") -> TracePage:
-    """Rows `offset … offset + limit` of the rows of one probe kind whose prompt or response has `search`."""
+def trace_page(
+    trace: TraceFile,
+    *,
+    offset: int = 0,
+    limit: int = 50,
+    kind: str = "",
+    search: str = "",
+    marks: Mapping[str, bool] | None = None,
+) -> TracePage:
+    """Rows `offset … offset + limit` of the rows of one probe kind whose prompt or response has `search`.
+
+    `marks` asks for metrics of one probe, such as `{"leak": True}`: true from one half on; a probe on which the metric
+    was not run matches neither way.
+    """
     with trace_open(trace) as handle:
         file = pq.ParquetFile(handle)
         names = [name for name in file.schema_arrow.names if name not in _WIDE_COLUMNS]
@@ -44,6 +56,10 @@ def trace_page(trace: TraceFile, *, offset: int = 0, limit: int = 50, kind: str 
     kinds = sorted(set(table.column("kind").to_pylist()))
     if kind:
         table = table.filter(pc.field("kind") == kind)
+    for name, wanted in (marks or {}).items():
+        if name in table.schema.names:
+            yes = pc.greater_equal(pc.cast(table.column(name), pa.float64()), 0.5)
+            table = table.filter(pc.fill_null(yes if wanted else pc.invert(yes), False))
     if search and not trace.redacted:
         hits = [
             pc.fill_null(pc.match_substring(table.column(name), search, ignore_case=True), False)

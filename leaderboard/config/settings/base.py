@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import environ
+import environ  # type: ignore[import-untyped]
 from csp.constants import NONCE, NONE, SELF
 
 from leaderboard.core.logs import logging_config
@@ -91,7 +91,7 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [REPO / "leaderboard" / "static"]
-STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(REPO / "staticfiles")))
+STATIC_ROOT: Path | None = Path(env.str("STATIC_ROOT", default=str(REPO / "staticfiles")))
 MEDIA_ROOT = PALIMPSEST_HOME / "media"
 
 # --- people ----------------------------------------------------------------------------------------------------------
@@ -148,6 +148,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "leaderboard.api.pagination.Pages",
     "DEFAULT_THROTTLE_CLASSES": [
         "rest_framework.throttling.AnonRateThrottle",

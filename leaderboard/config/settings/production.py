@@ -1,4 +1,4 @@
-"""Production, told by the environment: SECRET_KEY, ALLOWED_HOSTS, DATABASE_URL, BROKER_URL; optional CACHE_URL, S3_BUCKET."""
+"""Production, by environment: SECRET_KEY, ALLOWED_HOSTS, DATABASE_URL, BROKER_URL; also CACHE_URL, S3_BUCKET."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import tempfile
 
 os.environ.setdefault("PALIMPSEST_HOME", tempfile.mkdtemp(prefix="palimpsest-test-"))
 
-from leaderboard.config.settings.embedded import *  # noqa: E402, F403
-from leaderboard.config.settings.embedded import DATABASES, PALIMPSEST_HOME, REST_FRAMEWORK  # noqa: E402
+from leaderboard.config.settings.embedded import *  # noqa: F403
+from leaderboard.config.settings.embedded import DATABASES, PALIMPSEST_HOME, REST_FRAMEWORK
 
 ALLOWED_HOSTS = ["*"]
 # A real file, not memory: other processes and threads of a test must see the same rows, in WAL mode.

@@ -1,0 +1,138 @@
+"""Runs, each as its viewer may see it: everything comes from `runs.policies.run_view`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework import mixins, permissions, serializers, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from leaderboard.api.schema import answers, extend_schema
+from leaderboard.runs.models import Run
+from leaderboard.runs.policies import run_view
+from leaderboard.runs.selectors import queue_position, run_list, run_log
+from leaderboard.runs.services import run_cancel, run_retry
+from leaderboard.runs.states import RunState
+
+
+class RunScoreSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
+    direction = serializers.CharField()
+    group = serializers.CharField(allow_blank=True)
+    help = serializers.CharField(allow_blank=True)
+    headline = serializers.BooleanField()
+    value = serializers.FloatField(allow_null=True)
+    low = serializers.FloatField(allow_null=True)
+    high = serializers.FloatField(allow_null=True)
+    n_items = serializers.IntegerField()
+
+
+class RunSerializer(serializers.Serializer[Any]):
+    """A run as its viewer may see it: `hidden` says that details are withheld."""
+
+    id = serializers.CharField()
+    state = serializers.ChoiceField(choices=RunState.choices)
+    state_label = serializers.CharField()
+    is_final = serializers.BooleanField()
+    hidden = serializers.BooleanField()
+    method = serializers.CharField()
+    method_slug = serializers.CharField()
+    submission = serializers.CharField()
+    release = serializers.CharField()
+    seed = serializers.IntegerField()
+    attempt = serializers.IntegerField()
+    waits_for = serializers.CharField(allow_null=True)
+    cancel_requested = serializers.BooleanField()
+    stage = serializers.CharField()
+    fraction = serializers.FloatField(allow_null=True, help_text="Of the stage; null when it is withheld.")
+    message = serializers.CharField()
+    failure_code = serializers.CharField()
+    remedy = serializers.CharField()
+    reason = serializers.CharField()
+    detail = serializers.CharField()
+    evaluator = serializers.CharField()
+    duration = serializers.CharField(help_text="Exact on an open release, else in buckets.")
+    queued_at = serializers.CharField()
+    started_at = serializers.CharField(allow_null=True)
+    finished_at = serializers.CharField(allow_null=True)
+    scores = RunScoreSerializer(many=True)
+    receipt = serializers.DictField()
+    trace_redacted = serializers.BooleanField(allow_null=True)
+    trace_sha256 = serializers.CharField()
+    trace_rows = serializers.IntegerField()
+    may_cancel = serializers.BooleanField()
+    may_retry = serializers.BooleanField()
+    url = serializers.CharField()
+    trace_url = serializers.CharField(allow_null=True, help_text="The trace as Parquet.")
+    queue_position = serializers.IntegerField(allow_null=True, required=False)
+
+
+class LogSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField()
+    offset = serializers.IntegerField(help_text="Ask from here next time.")
+
+
+class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Run]):
+    """Runs, newest first."""
+
+    serializer_class = RunSerializer
+    lookup_url_kwarg = "id"
+    lookup_value_regex = "[a-z0-9]{1,16}"
+    filterset_fields = ("state", "release__slug", "submission", "submission__method__slug")
+    queryset = Run.objects.none()
+
+    def get_queryset(self) -> QuerySet[Run]:
+        return run_list()
+
+    @extend_schema(responses=answers(RunSerializer(many=True), errors=(400, 404)))
+    def list(self, request: Request) -> Response:
+        """All runs."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        return self.get_paginated_response([self._data(run) for run in page])
+
+    @extend_schema(responses=answers(RunSerializer, errors=(404,)))
+    def retrieve(self, request: Request, id: str) -> Response:  # noqa: A002
+        """One run, with its place in the queue."""
+        return self._answer(self.get_object())
+
+    @extend_schema(
+        parameters=[OpenApiParameter("offset", int, description="Byte to start at.")],
+        responses=answers(LogSerializer, errors=(400, 404)),
+    )
+    @action(detail=True, methods=["get"])
+    def log(self, request: Request, id: str) -> Response:  # noqa: A002
+        """The container's log from `offset`: for the submitter of a run on an open release; empty for others."""
+        offset = serializers.IntegerField(min_value=0).run_validation(request.query_params.get("offset", 0))
+        text, following = run_log(self.get_object(), request.user, offset=offset)
+        return Response({"text": text, "offset": following})
+
+    @extend_schema(request=None, responses=answers(RunSerializer, errors=(401, 403, 404, 409)))
+    @action(detail=True, methods=["post"], permission_classes=[permissions.IsAuthenticated])
+    def cancel(self, request: Request, id: str) -> Response:  # noqa: A002
+        """Cancel: at once while it waits, within seconds while it runs."""
+        return self._answer(run_cancel(run=self.get_object(), user=request.user))  # type: ignore[arg-type]
+
+    @extend_schema(request=None, responses=answers(RunSerializer, errors=(401, 403, 404, 409)))
+    @action(detail=True, methods=["post"], permission_classes=[permissions.IsAuthenticated])
+    def retry(self, request: Request, id: str) -> Response:  # noqa: A002
+        """Repeat a run that the platform failed. Organisers only."""
+        return self._answer(run_retry(run=self.get_object(), user=request.user))  # type: ignore[arg-type]
+
+    def _answer(self, run: Run) -> Response:
+        run = run_list().get(pk=run.pk)
+        return Response(self._data(run) | {"queue_position": queue_position(run)})
+
+    def _data(self, run: Run) -> dict[str, Any]:
+        view = run_view(run, self.request.user)
+        own = RunSerializer.__dict__["_declared_fields"].keys() - {"url", "trace_url", "queue_position"}
+        page = self.request.build_absolute_uri(reverse("runs:detail", args=[run.pk]))
+        data = {name: getattr(view, name) for name in own} | {"scores": [vars(score) for score in view.scores]}
+        data["url"] = page
+        data["trace_url"] = None if view.trace_redacted is None else f"{page}trace.parquet"
+        return {name: data[name] for name in RunSerializer.__dict__["_declared_fields"] if name in data}

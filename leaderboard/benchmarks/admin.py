@@ -1,0 +1,34 @@
+"""Organisers' view of releases: retire one, publish its board. What the card says is not edited by hand."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from simple_history.admin import SimpleHistoryAdmin
+
+from leaderboard.benchmarks.models import Release
+from leaderboard.runs.doorbell import BOARD_PUBLISH, doorbell_ring
+
+
+@admin.register(Release)
+class ReleaseAdmin(SimpleHistoryAdmin):
+    list_display = ("slug", "benchmark", "split", "size", "version", "state")
+    list_filter = ("state", "split", "benchmark")
+    search_fields = ("slug", "title")
+    actions = ("publish",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Release | None = None) -> list[str]:  # noqa: ARG002
+        return [field.name for field in Release._meta.fields if field.name != "state"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Release | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    @admin.action(description="Publish the board")
+    def publish(self, request: HttpRequest, queryset: QuerySet[Release]) -> None:
+        for release in queryset:
+            doorbell_ring(BOARD_PUBLISH, release.slug)
+        self.message_user(request, f"{queryset.count()} boards will be published by a worker", messages.SUCCESS)

@@ -1,0 +1,65 @@
+"""Writes of benchmark releases: taken over from public cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.db import transaction
+from pydantic import ValidationError
+
+from evaluator.contract import ReleaseCard
+from leaderboard.benchmarks.models import Release
+from leaderboard.core.problems import Problem, Refused, problem_make
+
+
+def release_import(*, cards: Path) -> list[tuple[Release, bool]]:
+    """Take over every `*.json` card of a folder: (release, was it new). All or nothing.
+
+    A card whose content hash differs from the known one is refused: a release is frozen, scores of both would mix.
+    Raises `Refused` with every bad card.
+    """
+    problems: list[Problem] = []
+    loaded: list[ReleaseCard] = []
+    for path in sorted(cards.glob("*.json")):
+        try:
+            loaded.append(ReleaseCard.model_validate_json(path.read_bytes()))
+        except (OSError, ValidationError) as error:
+            problems.append(problem_make("card", path.name, str(error), "build the release again"))
+    known = {release.slug: release for release in Release.objects.all()}
+    for card in loaded:
+        old = known.get(card.slug)
+        if old and old.content_sha256 != card.content_sha256 and old.runs.exists():
+            problems.append(
+                problem_make(
+                    "content_sha256",
+                    card.content_sha256,
+                    f"differs from the release {card.slug} that runs were scored on ({old.content_sha256[:12]}…)",
+                    "build the changed release under a new slug",
+                )
+            )
+    if problems:
+        raise Refused(problems)
+    with transaction.atomic():
+        return [Release.objects.update_or_create(slug=card.slug, defaults=_fields(card)) for card in loaded]
+
+
+def _fields(card: ReleaseCard) -> dict[str, object]:
+    same = [
+        "benchmark",
+        "title",
+        "track",
+        "split",
+        "size",
+        "version",
+        "base_name",
+        "base_sha256",
+        "content_sha256",
+        "n_subjects",
+        "licence",
+    ]
+    fields: dict[str, object] = {name: getattr(card, name) for name in same}
+    return fields | {
+        "probe_counts": card.probe_counts,
+        "sources": list(card.sources),
+        "built_at": card.created_at,
+    }

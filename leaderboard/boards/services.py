@@ -1,0 +1,188 @@
+"""Writes of boards: has the evaluator rank the scored runs and stores the outcome as an immutable snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.cache import cache
+from django.db import transaction
+from django.db.models import Max
+
+from leaderboard.benchmarks.models import Release
+from leaderboard.boards.models import BoardSnapshot
+from leaderboard.boards.selectors import board_latest
+from leaderboard.methods.models import Submission, SubmissionState
+from leaderboard.runs.evaluator import evaluator_call
+from leaderboard.runs.models import Run
+from leaderboard.runs.policies import number_withhold
+from leaderboard.runs.slots import lock_hold
+from leaderboard.runs.states import RunState
+from leaderboard.traces.selectors import trace_open
+
+logger = structlog.get_logger(__name__)
+
+_RETRY_AFTER_S = 120
+
+
+class RankingFailed(RuntimeError):
+    """`python -m evaluator rank` did not leave a ranking."""
+
+
+def board_publish(*, release_slug: str, evaluator: str = "") -> BoardSnapshot | None:
+    """A new snapshot from the scored runs of a release, under the evaluator version of the newest one unless named.
+
+    Returns the newest snapshot as it is when nothing has changed since, and None when nothing was ever scored.
+    Raises `RankingFailed`.
+    """
+    release = Release.objects.get(slug=release_slug)
+    with lock_hold(f"board-{release.slug}"):
+        evaluator = evaluator or _evaluator_newest(release)
+        newest = board_latest(release_slug=release.slug, evaluator=evaluator) if evaluator else None
+        runs = _runs(release, evaluator)
+        digest = _inputs_sha256(runs)
+        if not evaluator or (newest is None and not runs):
+            return None
+        if newest is not None and newest.inputs_sha256 == digest:
+            return newest
+        payload = _payload(release, evaluator, runs, _rank(release, evaluator, runs))
+        with transaction.atomic():
+            revisions = BoardSnapshot.objects.filter(release=release, evaluator=evaluator)
+            revision = (revisions.aggregate(last=Max("revision"))["last"] or 0) + 1
+            payload["revision"] = revision
+            return BoardSnapshot.objects.create(
+                release=release, evaluator=evaluator, revision=revision, payload=payload, inputs_sha256=digest
+            )
+
+
+def boards_refresh() -> int:
+    """Publish every board whose runs have changed since its snapshot (a doorbell was lost); how many."""
+    count = 0
+    for release in Release.objects.filter(runs__state=RunState.SCORED).distinct():
+        evaluator = _evaluator_newest(release)
+        newest = board_latest(release_slug=release.slug, evaluator=evaluator)
+        digest = _inputs_sha256(_runs(release, evaluator))
+        if newest is not None and newest.inputs_sha256 == digest:
+            continue
+        if not cache.add(f"board-refresh:{release.slug}:{digest}", 1, _RETRY_AFTER_S):
+            continue  # tried a moment ago: being published, or failing
+        try:
+            board_publish(release_slug=release.slug)
+            count += 1
+        except (RankingFailed, OSError):
+            logger.exception("board not published", release=release.slug)
+    return count
+
+
+def _evaluator_newest(release: Release) -> str:
+    newest = Run.objects.filter(release=release, state=RunState.SCORED).order_by("-finished_at").first()
+    return newest.evaluator if newest else ""
+
+
+def _runs(release: Release, evaluator: str) -> list[Run]:
+    """What the board is made of: scored runs of submissions that were not withdrawn."""
+    found = Run.objects.filter(
+        release=release,
+        state=RunState.SCORED,
+        evaluator=evaluator,
+        submission__state=SubmissionState.ACCEPTED,
+        trace__isnull=False,
+    )
+    return list(found.select_related("submission__method", "trace").order_by("submission_id", "seed"))
+
+
+def _inputs_sha256(runs: list[Run]) -> str:
+    text = "\n".join(f"{run.id} {run.trace.sha256} {run.submission.method.slug}" for run in runs)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _rank(release: Release, evaluator: str, runs: list[Run]) -> dict[str, Any]:
+    """The evaluator's ranking: `{columns, entries}`."""
+    by_submission: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="palimpsest-rank-") as name:
+        folder = Path(name)
+        for run in runs:
+            trace, scorecard = folder / f"{run.id}.parquet", folder / f"{run.id}.json"
+            with trace_open(run.trace) as source, trace.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            scorecard.write_text(json.dumps(run.scorecard))
+            by_submission[run.submission_id].append({"trace": str(trace), "scorecard": str(scorecard)})
+        spec, out = folder / "spec.json", folder / "out.json"
+        entries = [{"id": ident, "runs": files} for ident, files in sorted(by_submission.items())]
+        spec.write_text(
+            json.dumps(
+                {
+                    "release": release.slug,
+                    "evaluator": evaluator,
+                    "resamples": settings.BOARD_RESAMPLES,
+                    "entries": entries,
+                }
+            )
+        )
+        answer = evaluator_call(["rank", str(spec), "--out", str(out)], wall_s=settings.RANK_WALL_S)
+        try:
+            ranking: dict[str, Any] = json.loads(out.read_text())
+        except (OSError, ValueError) as error:
+            raise RankingFailed(f"rank ended with {answer.code}: {answer.stderr[-2000:]}") from error
+    if answer.code != 0:
+        raise RankingFailed(f"rank ended with {answer.code}: {answer.stderr[-2000:]}")
+    return ranking
+
+
+def _payload(release: Release, evaluator: str, runs: list[Run], ranking: dict[str, Any]) -> dict[str, Any]:
+    """The Board JSON. On a hidden release its numbers are withheld as on the run page."""
+    by_submission: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_submission[run.submission_id].append(run)
+    exact = release.is_open
+    rows = [_row(by_submission[entry["id"]], entry, exact=exact) for entry in ranking["entries"]]
+    rows.sort(key=lambda row: (row["rank"] is None, row["rank"] or 0, row["method"].casefold(), row["submission"]))
+    return {
+        "board": release.slug,
+        "release": release.slug,
+        "evaluator": evaluator,
+        "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "title": release.title,
+        "split": release.split,
+        "release_version": release.version,
+        "columns": ranking["columns"],
+        "rows": rows,
+    }
+
+
+def _row(runs: list[Run], entry: dict[str, Any], *, exact: bool) -> dict[str, Any]:
+    submission: Submission = runs[0].submission
+    method = submission.method
+    return {
+        "rank": entry["rank"],
+        "rank_low": entry["rank_low"],
+        "rank_high": entry["rank_high"],
+        "method": method.name,
+        "submission": submission.id,
+        "division": submission.division,
+        "kind": method.kind,
+        "scores": {key: _score(key, score, exact=exact) for key, score in entry["scores"].items()},
+        "method_slug": method.slug,
+        "version": submission.version,
+        "paper": method.paper,
+        "code": method.code,
+        "runs": [run.id for run in runs],
+        "seeds": [run.seed for run in runs],
+        "tied_with": entry.get("tied_with", []),
+        "pareto": bool(entry.get("pareto", False)),
+        "stores_forget_text": any(run.scorecard.get("stores_forget_text", False) for run in runs),
+        "submitted_at": submission.created_at.isoformat(timespec="seconds"),
+    }
+
+
+def _score(key: str, score: dict[str, float | None], *, exact: bool) -> dict[str, float | None]:
+    numbers = {name: score.get(name) for name in ("value", "low", "high")}
+    return numbers if exact else {name: number_withhold(key, number) for name, number in numbers.items()}

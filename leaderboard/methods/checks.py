@@ -1,0 +1,105 @@
+"""What a submission must satisfy before anything is stored; each check adds to one list of problems."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from evaluator.contract import IMAGE_REFERENCE, Manifest, ManifestError, manifest_parse
+from leaderboard.accounts.models import User
+from leaderboard.benchmarks.models import Release, ReleaseState
+from leaderboard.core.problems import Problem, problem_make
+from leaderboard.methods.models import Submission, SubmissionState
+from leaderboard.runs.models import Run
+from leaderboard.runs.states import RunState
+
+MAX_SEEDS = 5
+
+
+def manifest_check(data: Any, problems: list[Problem]) -> Manifest | None:
+    """The manifest, or None and its problems under `manifest.…`."""
+    try:
+        return manifest_parse(data)
+    except ManifestError as error:
+        for item in error.problems:
+            name = item["field"] if item["field"].startswith("manifest") else f"manifest.{item['field']}"
+            problems.append(problem_make(name, item["value"], item["problem"], item["remedy"]))
+        return None
+
+
+def image_check(image: str, problems: list[Problem]) -> None:
+    """By digest; the process backend (development without containers) takes the path of a method folder too."""
+    if IMAGE_REFERENCE.match(image):
+        return
+    if settings.EVALUATOR_BACKEND == "process" and Path(image).is_absolute() and Path(image).is_dir():
+        return
+    problems.append(
+        problem_make(
+            "image",
+            image,
+            "is not an image digest",
+            "give the image ID `sha256:<64 hex digits>` or `NAME@sha256:<64 hex digits>`; a tag can change",
+        )
+    )
+
+
+def releases_check(slugs: Sequence[str], manifest: Manifest | None, problems: list[Problem]) -> list[Release]:
+    """The releases named; unknown and retired ones, and those whose base the manifest rules out, are problems."""
+    if not slugs:
+        problems.append(problem_make("releases", "", "is empty", "name at least one benchmark release"))
+    known = {release.slug: release for release in Release.objects.all()}
+    found: list[Release] = []
+    for slug in dict.fromkeys(slugs):
+        release = known.get(slug)
+        if release is None:
+            near = difflib.get_close_matches(slug, known, n=3, cutoff=0.3) or sorted(known)[:5]
+            remedy = f"did you mean {' or '.join(near)}?" if near else "no release is there yet; ask the organisers"
+            problems.append(problem_make("releases", slug, "is not a known benchmark release", remedy))
+            continue
+        if release.state == ReleaseState.RETIRED:
+            problems.append(problem_make("releases", slug, "has retired", "submit to a newer release"))
+            continue
+        if manifest and manifest.run.base != "any" and release.base_sha256 not in manifest.run.base:
+            problems.append(
+                problem_make(
+                    "manifest.run.base",
+                    ", ".join(base[:12] + "…" for base in manifest.run.base),
+                    f"does not allow the base of {slug}, {release.base_name} ({release.base_sha256[:12]}…)",
+                    f'add "{release.base_sha256}" to `base`, or set `base = "any"`',
+                )
+            )
+        found.append(release)
+    return found
+
+
+def seeds_check(seeds: Sequence[int], problems: list[Problem]) -> list[int]:
+    """Distinct seeds in [0, 2³¹), at most five."""
+    given = sorted(set(seeds))
+    if not given or len(given) > MAX_SEEDS or given[0] < 0 or given[-1] >= 2**31:
+        remedy = f"give 1 to {MAX_SEEDS} whole numbers from 0 to 2147483647"
+        problems.append(problem_make("seeds", list(seeds), "is not a list of seeds", remedy))
+    return given
+
+
+def quota_left(user: User) -> int:
+    """Submissions left in the rolling 24 hours. Refused ones, and those that only the platform failed, cost nothing."""
+    if user.is_organiser:
+        return max(int(settings.SUBMISSIONS_PER_DAY), 1_000)
+    since = timezone.now() - timedelta(hours=24)
+    runs = Run.objects.filter(submission=OuterRef("pk"))
+    spent: int = (
+        Submission.objects.filter(submitter=user, created_at__gte=since)
+        .exclude(state=SubmissionState.REFUSED)
+        .exclude(
+            Exists(runs.filter(state=RunState.FAILED_PLATFORM)), ~Exists(runs.exclude(state=RunState.FAILED_PLATFORM))
+        )
+        .count()
+    )
+    return int(settings.SUBMISSIONS_PER_DAY) - spent

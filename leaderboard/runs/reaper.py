@@ -1,0 +1,131 @@
+"""The reaper: finds runs that nobody takes care of any more. One function a case; each is safe to run twice."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db.models import F, Q
+from django.utils import timezone
+
+from evaluator.contract import FailureCode
+from leaderboard.methods.models import Submission, SubmissionState
+from leaderboard.runs import services
+from leaderboard.runs.doorbell import RUN_NEXT, SUBMISSION_INSPECT, doorbell_ring
+from leaderboard.runs.models import Run, Worker
+from leaderboard.runs.selectors import run_claimable
+from leaderboard.runs.states import ACTIVE, RunState
+from leaderboard.runs.worker import run_sweep
+
+logger = structlog.get_logger(__name__)
+
+_ACTOR = "reaper"
+_WORKER_FORGET = timedelta(days=1)
+
+
+def reap() -> dict[str, int]:
+    """Look at every case once; how many rows each one changed."""
+    now = timezone.now()
+    return {
+        "never_started": reap_never_started(now=now),
+        "silent": reap_silent(now=now),
+        "past_deadline": reap_past_deadline(now=now),
+        "orphans": reap_orphans(),
+        "uninspected": reap_uninspected(now=now),
+        "workers_forgotten": Worker.objects.filter(seen_at__lt=now - _WORKER_FORGET).delete()[0],
+    }
+
+
+def reap_never_started(*, now: datetime) -> int:
+    """Waits in the queue, but its doorbell was lost (or a worker died with it in its hands): ring again.
+
+    One ring is enough for any number of waiting runs: a worker that wakes up goes on until the queue is empty.
+    """
+    before = now - timedelta(seconds=settings.RUN_RING_AFTER_S)
+    waiting = run_claimable(now=now).filter(Q(rung_at=None) | Q(rung_at__lt=before))
+    first = waiting.first()
+    if first is None:
+        return 0
+    rung = Run.objects.filter(id__in=list(waiting.values_list("id", flat=True))).update(rung_at=now)
+    doorbell_ring(RUN_NEXT, first.id)
+    return rung
+
+
+def reap_silent(*, now: datetime) -> int:
+    """Its lease ran out, or its worker's process on this host is gone: back to the queue, or given up."""
+    count = 0
+    for run in Run.objects.filter(state__in=ACTIVE):
+        expired = run.lease_expires_at is None or run.lease_expires_at < now
+        if not expired and not _owner_is_gone(run.lease_owner):
+            continue
+        if run.cancel_requested:
+            target, code, reason = RunState.CANCELLED, None, run.reason or "Cancelled on request."
+        elif run.attempt < settings.RUN_MAX_ATTEMPTS:
+            target, code, reason = RunState.QUEUED, None, "Its worker fell silent; the run is repeated."
+        else:
+            target, code = RunState.FAILED_PLATFORM, FailureCode.PLATFORM_ERROR
+            reason = f"Its worker fell silent {run.attempt} times."
+        count += services.run_end(
+            run_id=run.id, target=target, actor=_ACTOR, fence=run.fence, code=code, reason=reason, needs_sweep=True
+        )
+    return count
+
+
+def reap_past_deadline(*, now: datetime) -> int:
+    """Beats, but past its deadline by more than a worker needs to stop it: the worker is stuck."""
+    grace = timedelta(seconds=2 * settings.RUN_KILL_GRACE_S + settings.RUN_LEASE_TTL_S)
+    count = 0
+    for run in Run.objects.filter(state__in=ACTIVE, deadline_at__lt=now - grace):
+        count += services.run_end(
+            run_id=run.id,
+            target=RunState.TIMED_OUT,
+            actor=_ACTOR,
+            fence=run.fence,
+            code=FailureCode.TIMEOUT,
+            reason="The run was past its deadline and its worker did not stop it.",
+            needs_sweep=True,
+        )
+    return count
+
+
+def reap_orphans() -> int:
+    """A run was taken from its worker: remove the evaluator and the containers that may be left on this host."""
+    count = 0
+    left = Run.objects.filter(needs_sweep=True, sweep_host=socket.gethostname()).exclude(state__in=ACTIVE)
+    for run in left:
+        if run_sweep(run.id):
+            count += Run.objects.filter(id=run.id, fence=run.fence).update(needs_sweep=False)
+    return count
+
+
+def reap_uninspected(*, now: datetime) -> int:
+    """A submission whose inspection never began or never ended."""
+    waiting = now - timedelta(seconds=settings.RUN_RING_AFTER_S)
+    dead = now - timedelta(seconds=settings.INSPECT_WALL_S + 30)
+    Submission.objects.filter(state=SubmissionState.INSPECTING, updated_at__lt=dead).update(
+        state=SubmissionState.SUBMITTED, inspection_tries=F("inspection_tries") + 1, updated_at=now
+    )
+    found = list(
+        Submission.objects.filter(state=SubmissionState.SUBMITTED, updated_at__lt=waiting).values_list("id", flat=True)
+    )
+    Submission.objects.filter(id__in=found).update(updated_at=now)
+    for ident in found:
+        doorbell_ring(SUBMISSION_INSPECT, ident)
+    return len(found)
+
+
+def _owner_is_gone(owner: str) -> bool:
+    """True only when `worker:host:pid` names this host and no such process lives."""
+    parts = owner.rsplit(":", 2)
+    if len(parts) != 3 or parts[1] != socket.gethostname() or not parts[2].isdigit():
+        return False
+    try:
+        os.kill(int(parts[2]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,368 @@
+"""Writes of runs. Every change of state is one compare-and-set with its event row, in one transaction.
+
+A worker proves with its `Lease` that the run is still its own: the fence number grows whenever a run changes hands, so
+a worker that was given up for dead and comes back late writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from evaluator.contract import PLATFORM_FAILURES, FailureCode, Receipt, Scorecard
+from leaderboard.accounts.models import User
+from leaderboard.benchmarks.models import Release
+from leaderboard.core.problems import Conflict, NotAllowed, problem_make
+from leaderboard.methods.models import Submission
+from leaderboard.runs import policies
+from leaderboard.runs.doorbell import BOARD_PUBLISH, RUN_NEXT, doorbell_ring
+from leaderboard.runs.models import Run, RunEvent, Score
+from leaderboard.runs.selectors import run_claimable
+from leaderboard.runs.states import ACTIVE, FINAL, RunState, sources_of
+from leaderboard.traces.models import TraceFile
+from leaderboard.traces.store import StoredTrace
+
+logger = structlog.get_logger(__name__)
+
+PRIORITY_TRYOUT = 10
+TRYOUT_FAILED = "Not started: its try-out"
+LOG_TAIL_BYTES = 65_536
+_BACKOFF_S = 5.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's hold on a run."""
+
+    run_id: str
+    fence: int
+    owner: str
+    attempt: int
+
+
+class LeaseLost(RuntimeError):
+    """The run belongs to somebody else by now: stop, and write nothing."""
+
+
+def run_enqueue(
+    *, submission: Submission, release: Release, seed: int, priority: int = 0, waits_for: Run | None = None, actor: str
+) -> Run:
+    """The run of (submission, release, seed), made if it is not there yet, and its doorbell rung."""
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                run = Run.objects.create(
+                    submission=submission,
+                    release=release,
+                    seed=seed,
+                    priority=priority,
+                    waits_for=waits_for,
+                    queued_at=timezone.now(),
+                    rung_at=timezone.now(),
+                )
+        except IntegrityError:
+            return Run.objects.get(submission=submission, release=release, seed=seed)
+        RunEvent.objects.create(run=run, to_state=RunState.QUEUED, actor=actor)
+        if waits_for is None:
+            doorbell_ring(RUN_NEXT, run.id)
+    return run
+
+
+def run_claim(*, owner: str, host: str) -> Lease | None:
+    """Lease the next run in the queue, or None. Two workers never get the same run."""
+    for run in run_claimable()[:20]:
+        now = timezone.now()
+        claimed = run_transition(
+            run_id=run.id,
+            target=RunState.LEASED,
+            actor=owner,
+            fence=run.fence,
+            note=f"attempt {run.attempt + 1}",
+            fence_bump=True,
+            attempt=F("attempt") + 1,
+            lease_owner=owner,
+            lease_expires_at=now + timedelta(seconds=settings.RUN_LEASE_TTL_S),
+            heartbeat_at=now,
+            deadline_at=now + timedelta(seconds=settings.RUN_WALL_S),
+            started_at=run.started_at or now,
+            finished_at=None,
+            sweep_host=host,
+            stage="starting",
+            fraction=0.0,
+            message="",
+            failure_code="",
+            reason="",
+            detail="",
+        )
+        if claimed:
+            return Lease(run.id, run.fence + 1, owner, run.attempt + 1)
+    return None
+
+
+def run_heartbeat(
+    *, lease: Lease, stage: str = "", fraction: float = 0.0, message: str = "", hold_s: float | None = None
+) -> bool:
+    """Extend the lease and note the progress; True when a cancel was asked for. Raises `LeaseLost`.
+
+    `hold_s` asks for a longer hold before work that cannot beat, such as storing a large trace.
+    """
+    now = timezone.now()
+    held = Run.objects.filter(id=lease.run_id, fence=lease.fence, state__in=ACTIVE)
+    changed = held.update(
+        heartbeat_at=now,
+        lease_expires_at=now + timedelta(seconds=hold_s or settings.RUN_LEASE_TTL_S),
+        stage=stage[:20],
+        fraction=min(max(fraction, 0.0), 1.0),
+        message=message[:300],
+    )
+    if not changed:
+        raise LeaseLost(lease.run_id)
+    return held.filter(cancel_requested=True).exists()
+
+
+def run_advance(*, lease: Lease, target: RunState) -> None:
+    """Go on to the next stage. Raises `LeaseLost`."""
+    if not run_transition(run_id=lease.run_id, target=target, actor=lease.owner, fence=lease.fence):
+        raise LeaseLost(lease.run_id)
+
+
+def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: StoredTrace, log_tail: str = "") -> Run:
+    """SCORED, with scores, receipt and trace pointer, all or nothing. Raises `LeaseLost`."""
+    with transaction.atomic():
+        changed = run_transition(
+            run_id=lease.run_id,
+            target=RunState.SCORED,
+            actor=lease.owner,
+            fence=lease.fence,
+            evaluator=scorecard.evaluator,
+            scorecard=scorecard.model_dump(mode="json"),
+            receipt=receipt.model_dump(mode="json"),
+            log_tail=log_tail[-LOG_TAIL_BYTES:],
+            stage="done",
+            fraction=1.0,
+            message="",
+            finished_at=timezone.now(),
+        )
+        if not changed:
+            raise LeaseLost(lease.run_id)
+        run = Run.objects.select_related("release").get(id=lease.run_id)
+        for score in scorecard.scores:
+            fields = {k: getattr(score, k) for k in ("version", "value", "low", "high", "n_items", "n_subjects")}
+            Score.objects.update_or_create(run=run, key=score.key, defaults=fields)
+        TraceFile.objects.update_or_create(
+            run=run,
+            defaults={
+                "path": trace.path,
+                "sha256": trace.sha256,
+                "size": trace.size,
+                "rows": trace.rows,
+                "redacted": trace.redacted,
+            },
+        )
+        for follower in run.followers.filter(state=RunState.QUEUED):
+            doorbell_ring(RUN_NEXT, follower.id)
+        doorbell_ring(BOARD_PUBLISH, run.release.slug)
+    return run
+
+
+def run_fail(*, lease: Lease, code: FailureCode, detail: str = "", log_tail: str = "", reason: str = "") -> RunState:
+    """End a run that has no scorecard; a failure of the platform goes back into the queue while attempts are left.
+
+    Returns the state it got. Raises `LeaseLost`.
+    """
+    if code in PLATFORM_FAILURES and lease.attempt < settings.RUN_MAX_ATTEMPTS:
+        target = RunState.QUEUED
+    elif code in PLATFORM_FAILURES:
+        target = RunState.FAILED_PLATFORM
+    else:
+        target = RunState.TIMED_OUT if code == FailureCode.TIMEOUT else RunState.FAILED_METHOD
+    if not run_end(
+        run_id=lease.run_id,
+        target=target,
+        actor=lease.owner,
+        fence=lease.fence,
+        code=code,
+        detail=detail,
+        log_tail=log_tail,
+        reason=reason,
+        attempt=lease.attempt,
+    ):
+        raise LeaseLost(lease.run_id)
+    return target
+
+
+def run_hand_back(*, lease: Lease) -> None:
+    """A worker that shuts down in order gives its run back; the attempt does not count."""
+    run_transition(
+        run_id=lease.run_id,
+        target=RunState.QUEUED,
+        actor=lease.owner,
+        fence=lease.fence,
+        note="the worker was stopped",
+        fence_bump=True,
+        attempt=lease.attempt - 1,
+        lease_owner="",
+        lease_expires_at=None,
+        queued_at=timezone.now(),
+        rung_at=None,
+    )
+
+
+def run_end(
+    *,
+    run_id: str,
+    target: RunState,
+    actor: str,
+    fence: int,
+    code: FailureCode | None = None,
+    detail: str = "",
+    log_tail: str = "",
+    reason: str = "",
+    attempt: int = 0,
+    needs_sweep: bool = False,
+) -> bool:
+    """Take the lease away: to a final state other than SCORED, or back to QUEUED. False when `fence` is old."""
+    now = timezone.now()
+    requeued = target == RunState.QUEUED
+    with transaction.atomic():
+        changed = run_transition(
+            run_id=run_id,
+            target=target,
+            actor=actor,
+            fence=fence,
+            note=reason,
+            fence_bump=True,
+            lease_owner="",
+            lease_expires_at=None,
+            failure_code="" if requeued or code is None else code.value,
+            reason="" if requeued else reason,
+            detail=detail[-LOG_TAIL_BYTES:],
+            log_tail=log_tail[-LOG_TAIL_BYTES:],
+            finished_at=None if requeued else now,
+            queued_at=now + timedelta(seconds=_BACKOFF_S * max(attempt - 1, 0)) if requeued else F("queued_at"),
+            rung_at=None if requeued else F("rung_at"),
+            needs_sweep=needs_sweep,
+        )
+        if changed and requeued:
+            doorbell_ring(RUN_NEXT, run_id)
+        elif changed:
+            _followers_cancel(run_id, target)
+    return changed
+
+
+def run_cancel(*, run: Run, user: User, reason: str = "Cancelled on request.") -> Run:
+    """Cancel now when it waits; ask its worker to stop when it runs. Raises `NotAllowed`, `Conflict`."""
+    if not (policies.is_submitter(user, run) or user.is_organiser):
+        raise NotAllowed(
+            [problem_make("run", run.id, "is not yours", "ask its submitter or an organiser to cancel it")]
+        )
+    actor = f"user:{user.username}"
+    with transaction.atomic():
+        current = Run.objects.select_for_update().get(id=run.id)
+        if current.state == RunState.QUEUED:
+            run_end(run_id=run.id, target=RunState.CANCELLED, actor=actor, fence=current.fence, reason=reason)
+        elif current.state in ACTIVE:
+            Run.objects.filter(id=run.id).update(cancel_requested=True, reason=reason)
+            _event(current, current.state, actor, "cancel asked for")
+        else:
+            raise Conflict(
+                [problem_make("run", run.id, f"has ended already as {current.state}", "nothing is left to cancel")]
+            )
+    run.refresh_from_db()
+    return run
+
+
+def run_retry(*, run: Run, user: User) -> Run:
+    """Put a run that the platform failed back into the queue, with the runs that waited for it. Organisers only."""
+    if not user.is_organiser:
+        raise NotAllowed([problem_make("run", run.id, "can be retried by organisers only", "ask an organiser")])
+    actor = f"user:{user.username}"
+    with transaction.atomic():
+        if not policies.may_retry(user, run) or not _requeue(run, actor):
+            raise Conflict(
+                [
+                    problem_make(
+                        "run",
+                        run.id,
+                        f"is {run.state}",
+                        "only FAILED_PLATFORM and TIMED_OUT runs are retried; submit anew",
+                    )
+                ]
+            )
+        for follower in run.followers.filter(state=RunState.CANCELLED, reason__startswith=TRYOUT_FAILED):
+            _requeue(follower, actor)
+    run.refresh_from_db()
+    return run
+
+
+def run_transition(
+    *, run_id: str, target: RunState, actor: str, fence: int, note: str = "", fence_bump: bool = False, **changes: Any
+) -> bool:
+    """The one way from state to state: allowed by the table, or False and nothing written."""
+    with transaction.atomic():
+        rows = Run.objects.filter(id=run_id, state__in=sources_of(target), fence=fence)
+        before = rows.select_for_update().values("state", "attempt").first()
+        if before is None:
+            return False
+        if fence_bump:
+            changes["fence"] = fence + 1
+        if not rows.filter(state=before["state"]).update(state=target, **changes):
+            return False
+        RunEvent.objects.create(
+            run_id=run_id,
+            from_state=before["state"],
+            to_state=target,
+            fence=fence + fence_bump,
+            attempt=before["attempt"] + (target == RunState.LEASED),
+            actor=actor[:120],
+            note=note[:300],
+        )
+    logger.info("run", run=run_id, was=before["state"], now=str(target), actor=actor, note=note)
+    return True
+
+
+def _event(run: Run, target: str, actor: str, note: str) -> None:
+    RunEvent.objects.create(
+        run=run, from_state=run.state, to_state=target, fence=run.fence, attempt=run.attempt, actor=actor, note=note
+    )
+
+
+def _requeue(run: Run, actor: str) -> bool:
+    changed = run_transition(
+        run_id=run.id,
+        target=RunState.QUEUED,
+        actor=actor,
+        fence=run.fence,
+        note="retried",
+        fence_bump=True,
+        attempt=0,
+        failure_code="",
+        reason="",
+        detail="",
+        finished_at=None,
+        cancel_requested=False,
+        queued_at=timezone.now(),
+    )
+    if changed:
+        doorbell_ring(RUN_NEXT, run.id)
+    return changed
+
+
+def _followers_cancel(run_id: str, target: RunState) -> None:
+    if target not in FINAL:
+        return
+    for follower in Run.objects.filter(waits_for_id=run_id, state=RunState.QUEUED):
+        run_end(
+            run_id=follower.id,
+            target=RunState.CANCELLED,
+            actor="queue",
+            fence=follower.fence,
+            reason=f"{TRYOUT_FAILED} {run_id} ended as {target}.",
+        )

@@ -1,0 +1,73 @@
+"""Puts a trace file into the media storage: new key, hash, read back; the caller commits the pointer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow.parquet as pq
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+
+#: Columns that quote items or answers: all null in a redacted trace.
+TEXT_COLUMNS = ("prompt", "reference", "response", "base_response", "aliases", "token_logprobs", "token_hits")
+_CHUNK = 1 << 20
+
+
+class TraceRefused(ValueError):
+    """The evaluator left a trace that must not be stored."""
+
+
+@dataclass(frozen=True)
+class StoredTrace:
+    """A trace in the media storage; `size` in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+    rows: int
+    redacted: bool
+
+
+def trace_store(*, source: Path, run_id: str, fence: int, redacted: bool) -> StoredTrace:
+    """Copy `source` into the storage. Raises `TraceRefused` for a file that is too large, is no Parquet or, on a hidden
+    split, still quotes an item; `OSError` when the copy does not read back as written."""
+    size = source.stat().st_size
+    if size > settings.TRACE_MAX_MB * 1_000_000:
+        raise TraceRefused(f"{source.name} has {size / 1e6:.0f} MB; the limit is {settings.TRACE_MAX_MB} MB")
+    try:
+        rows = _rows(source, must_be_redacted=redacted)
+    except (OSError, ValueError) as error:
+        raise TraceRefused(f"{source.name}: {error}") from error
+    with source.open("rb") as handle:
+        digest = _sha256(lambda: handle.read(_CHUNK))
+        handle.seek(0)
+        # The fence makes the key new for every attempt, so a late writer can never replace a committed file.
+        path = default_storage.save(f"traces/{run_id}/{fence}-{digest[:16]}.parquet", File(cast(BinaryIO, handle)))
+    with default_storage.open(path, "rb") as stored:
+        if _sha256(lambda: stored.read(_CHUNK)) != digest:
+            default_storage.delete(path)
+            raise OSError(f"{path} does not read back as it was written")
+    return StoredTrace(path, digest, size, rows, redacted)
+
+
+def _rows(source: Path, *, must_be_redacted: bool) -> int:
+    file = pq.ParquetFile(source)
+    if must_be_redacted:
+        names = [name for name in TEXT_COLUMNS if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=names):
+            for name, column in zip(names, batch.columns, strict=True):
+                if column.null_count != len(column):
+                    raise ValueError(f"column {name} is not withheld in the trace of a hidden split")
+    return int(file.metadata.num_rows)
+
+
+def _sha256(read: Callable[[], bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := read():
+        digest.update(chunk)
+    return digest.hexdigest()
