@@ -18,13 +18,13 @@ class ReleaseAdmin(SimpleHistoryAdmin):
     search_fields = ("slug", "title")
     actions = ("publish",)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Release | None = None) -> list[str]:  # noqa: ARG002
-        return [field.name for field in Release._meta.fields if field.name != "state"]
+    def get_readonly_fields(self, request: HttpRequest, obj: Release | None = None) -> list[str]:
+        return [field.name for field in Release._meta.fields if field.name != "state"]  # noqa: SLF001
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Release | None = None) -> bool:  # noqa: ARG002
+    def has_delete_permission(self, request: HttpRequest, obj: Release | None = None) -> bool:
         return False
 
     @admin.action(description="Publish the board")
