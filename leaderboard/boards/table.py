@@ -75,9 +75,13 @@ class Entry:
     version: str
     division: str
     kind: str
+    paper: str = ""
+    code: str = ""
     tied_with: tuple[str, ...] = ()
     pareto: bool = False
-    seeds: int = 0
+    runs: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    stores_forget_text: bool = False
     scores: Mapping[str, Score] = field(default_factory=dict)
 
     @property
@@ -112,20 +116,23 @@ def entries_read(payload: Mapping[str, Any]) -> tuple[Entry, ...]:
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    method = row["method"]
     return Entry(
         rank=row.get("rank"),
         rank_low=row.get("rank_low"),
         rank_high=row.get("rank_high"),
-        method=method["name"],
-        slug=method["slug"],
+        method=row["method"],
+        slug=row["method_slug"],
         submission=row["submission"],
         version=str(row.get("version", "")),
         division=row["division"],
         kind=row["kind"],
+        paper=row.get("paper", ""),
+        code=row.get("code", ""),
         tied_with=tuple(row.get("tied_with") or ()),
         pareto=bool(row.get("pareto")),
-        seeds=int(row.get("seeds") or 0),
+        runs=tuple(row.get("runs") or ()),
+        seeds=tuple(row.get("seeds") or ()),
+        stores_forget_text=bool(row.get("stores_forget_text")),
         scores={
             key: Score(value=score.get("value"), low=score.get("low"), high=score.get("high"))
             for key, score in row["scores"].items()
@@ -144,6 +151,7 @@ class BoardQuery:
     sort: str = "rank"
     columns: tuple[str, ...] = ()
     revision: int | None = None
+    evaluator: str = ""
 
     @classmethod
     def parse(cls, params: Mapping[str, Any], *, columns: Iterable[Column]) -> BoardQuery:
@@ -161,6 +169,7 @@ class BoardQuery:
             sort=sort if sort.lstrip("-") in {"rank", "method", *keys} and not sort.startswith("--") else "rank",
             columns=tuple(key for key in keys if key in asked),
             revision=int(revision) if revision.isdecimal() and len(revision) < 9 else None,
+            evaluator=str(params.get("evaluator", ""))[:40],
         )
 
     def params(self) -> list[tuple[str, str]]:
@@ -173,6 +182,7 @@ class BoardQuery:
             ("sort", "" if self.sort == "rank" else self.sort),
             *(("col", key) for key in self.columns),
             ("revision", "" if self.revision is None else str(self.revision)),
+            ("evaluator", self.evaluator),
         ]
         return [(name, value) for name, value in pairs if value]
 

@@ -1,0 +1,87 @@
+"""Methods of one board side by side: what each scores, and how far it is from the first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from leaderboard.boards.table import Column, Entry, Score, columns_read, entries_read, value_format
+
+MAX_METHODS = 5
+
+
+@dataclass(frozen=True)
+class Side:
+    """One method's score on one metric, with its distance to the first method."""
+
+    score: Score
+    text: str
+    interval: str
+    difference: str
+    verdict: str  # better | worse | unclear | ""
+
+
+@dataclass(frozen=True)
+class Line:
+    column: Column
+    sides: list[Side]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    entries: list[Entry]
+    lines: list[Line]
+    choices: list[Entry]
+    unknown: list[str]
+    ties: list[tuple[str, str]]
+
+
+def comparison_build(*, payload: Mapping[str, Any], asked: list[str]) -> Comparison:
+    """`asked` names methods by slug (their best-placed entry is taken) or entries by submission id."""
+    entries = entries_read(payload)
+    columns = columns_read(payload)
+    chosen: list[Entry] = []
+    unknown: list[str] = []
+    for name in asked:
+        entry = next((e for e in entries if name in (e.submission, e.slug)), None)
+        if entry is None:
+            unknown.append(name)
+        elif entry not in chosen:
+            chosen.append(entry)
+    lines = [
+        Line(column=column, sides=[_side(column, chosen[0], entry) for entry in chosen])
+        for column in columns
+        if chosen and any(entry.score(column.key).value is not None for entry in chosen)
+    ]
+    ties = [
+        (one.method, other.method)
+        for place, one in enumerate(chosen)
+        for other in chosen[place + 1 :]
+        if other.submission in one.tied_with
+    ]
+    return Comparison(entries=chosen, lines=lines, choices=list(entries), unknown=unknown, ties=ties)
+
+
+def _side(column: Column, first: Entry, entry: Entry) -> Side:
+    score, base = entry.score(column.key), first.score(column.key)
+    text = "" if score.value is None else value_format(score.value, column.unit)
+    digits = 0 if column.unit and (score.high or 0) >= 100 else 2
+    interval = f"{score.low:.{digits}f}–{score.high:.{digits}f}" if score.low is not None and score.high is not None else ""
+    difference, verdict = "", ""
+    if entry is not first and score.value is not None and base.value is not None:
+        gap = score.value - base.value
+        difference = f"{gap:+.3f}" if not column.unit else f"{gap:+,.1f} {column.unit}"
+        verdict = _verdict(column, base, score)
+    return Side(score=score, text=text, interval=interval, difference=difference, verdict=verdict)
+
+
+def _verdict(column: Column, base: Score, score: Score) -> str:
+    """Apart only where the two intervals do not touch: a cautious reading, stricter than the paired test of the ranks."""
+    if base.low is None or base.high is None or score.low is None or score.high is None:
+        return ""
+    if score.low > base.high:
+        return "better" if column.direction == "up" else "worse"
+    if score.high < base.low:
+        return "worse" if column.direction == "up" else "better"
+    return "unclear"

@@ -1,0 +1,89 @@
+"""Filters and small pictures that several pages share."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import template
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from leaderboard.boards.table import Score, value_format
+from leaderboard.core.markdown import markdown_render
+
+register = template.Library()
+
+_STATE_CHIPS = {
+    "SCORED": "good",
+    "ACCEPTED": "good",
+    "FAILED_METHOD": "bad",
+    "FAILED_PLATFORM": "bad",
+    "TIMED_OUT": "bad",
+    "REFUSED": "bad",
+    "QUEUED": "wait",
+    "SUBMITTED": "wait",
+    "CANCELLED": "off",
+    "WITHDRAWN": "off",
+}
+
+
+@register.filter
+def markdown(text: str) -> SafeString:
+    """Sanitised HTML of Markdown."""
+    return mark_safe(markdown_render(text))  # noqa: S308  cleaned by nh3
+
+
+@register.filter
+def metric(value: float | None, key: str = "") -> str:
+    """A number as the boards write it; nothing for None."""
+    if value is None:
+        return ""
+    ending = key.rsplit("_", 1)[-1] if "_" in key else ""
+    return value_format(value, {"s": "s", "mb": "MB"}.get(ending, ""))
+
+
+@register.filter
+def chip(state: str) -> str:
+    """The class of a state's chip."""
+    return f"chip-{_STATE_CHIPS.get(state, 'busy')}"
+
+
+@register.filter
+def host(address: str) -> str:
+    """The host of a web address, without `www.`; nothing when it has none."""
+    return (urlsplit(address).hostname or "").removeprefix("www.")
+
+
+@register.filter
+def when(stamp: Any) -> SafeString | str:
+    """A `time` element in UTC from a datetime or an ISO string; nothing for None."""
+    moment = parse_datetime(stamp) if isinstance(stamp, str) else stamp
+    if moment is None:
+        return ""
+    return format_html(
+        '<time datetime="{}" data-local>{}</time>', moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M UTC")
+    )
+
+
+@register.filter
+def short(digest: str, length: int = 12) -> str:
+    """The first characters of a hash; `sha256:` is kept."""
+    head, colon, tail = digest.rpartition(":")
+    return f"{head}{colon}{tail[:length]}"
+
+
+@register.inclusion_tag("components/whisker.html")
+def whisker(score: Score, reference: float | None = None) -> dict[str, Any]:
+    """A picture of a value in [0, 1] with its interval, on an axis 100 wide; `reference` is a dashed tick."""
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else round(100 * min(max(value, 0.0), 1.0), 1)
+
+    return {
+        "value": place(score.value),
+        "low": place(score.low),
+        "high": place(score.high),
+        "reference": place(reference),
+    }

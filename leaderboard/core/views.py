@@ -1,0 +1,86 @@
+"""The front page, the methodology and the submission contract."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from leaderboard.boards.selectors import BoardLine, board_list
+from leaderboard.boards.table import BoardQuery, Column, columns_read, entries_read, table_build
+from leaderboard.core.markdown import markdown_render
+from leaderboard.runs.policies import HIDDEN_DECIMALS
+
+_HOME_COLUMNS = ("overall", "forgetting", "locality", "har")
+_HOME_ROWS = 8
+
+
+def _front_board(lines: list[BoardLine]) -> BoardLine | None:
+    """The board of the front page: a hidden split before a public one, then the fullest, then the newest."""
+    published = [line for line in lines if line.snapshot is not None]
+    return max(
+        published,
+        key=lambda line: (line.release.is_hidden, line.n_rows, line.snapshot.created_at if line.snapshot else 0),
+        default=None,
+    )
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """What this is, who leads, and how to take part."""
+    lines = board_list()
+    front = _front_board(lines)
+    table, reference = None, None
+    if front is not None and front.snapshot is not None:
+        columns = columns_read(front.snapshot.payload)
+        entries = entries_read(front.snapshot.payload)
+        query = BoardQuery(columns=tuple(key for key in _HOME_COLUMNS if key in {c.key for c in columns}))
+        table = table_build(query=query, columns=columns, entries=entries)
+        controls = [entry.score("overall").value for entry in entries if entry.is_control]
+        reference = max((value for value in controls if value is not None), default=None)
+        del table.rows[_HOME_ROWS:]
+    context = {"lines": lines, "front": front, "table": table, "reference": reference}
+    return render(request, "core/home.html", context)
+
+
+@require_safe
+def methodology(request: HttpRequest) -> HttpResponse:
+    """What is measured and how, from the newest snapshot's own description of its columns."""
+    front = _front_board(board_list())
+    columns = columns_read(front.snapshot.payload) if front and front.snapshot else ()
+    groups: dict[str, list[Column]] = {}
+    for column in columns:
+        groups.setdefault(column.group_label, []).append(column)
+    # A value and the two ends of its interval, each one of 10^decimals + 1 numbers.
+    bits = 3 * math.log2(10**HIDDEN_DECIMALS + 1)
+    context = {
+        "front": front,
+        "groups": list(groups.items()),
+        "n_columns": len(columns),
+        "decimals": HIDDEN_DECIMALS,
+        "bits_each": math.ceil(bits),
+        "bits_scores": math.ceil(bits * len(columns)),
+        "n_probes": sum(front.release.probe_counts.values()) if front else 0,
+    }
+    return render(request, "core/methodology.html", context)
+
+
+@lru_cache(maxsize=4)
+def _document(path: Path, _changed_ns: int) -> str:
+    return markdown_render(path.read_text(encoding="utf-8"))
+
+
+@require_safe
+def contract(request: HttpRequest) -> HttpResponse:
+    """The submission contract, from `docs/contract.md`."""
+    path = Path(settings.REPO) / "docs" / "contract.md"
+    try:
+        html = _document(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise Http404("The contract document is not installed.") from None
+    return render(request, "core/document.html", {"title": "The submission contract", "html": html})
