@@ -1,0 +1,1 @@
+"""Benchmarks: from facts about the world to a frozen release with forget requests and probes."""

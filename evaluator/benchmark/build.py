@@ -1,0 +1,304 @@
+"""Build a release: pick facts that the base knows, split them by secret, word the probes, freeze the folder."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from evaluator.base import BaseModelDirectory, base_prepare
+from evaluator.benchmark.catalogue import Benchmark, benchmark_get
+from evaluator.benchmark.facts import Fact
+from evaluator.benchmark.grammar import extra_templates_load, hidden_paraphrases, keyed_number, public_paraphrases
+from evaluator.contract import AlignExample, ForgetRequest, NeutralText, ReleaseCard, RetainExample, TriplesEntry
+from evaluator.home import Home, write_atomically
+from evaluator.probes import Probe, ProbeKind, probes_write
+
+Split = Literal["public", "hidden"]
+Say = Callable[[str, float], None]
+PARAPHRASES = 3
+#: Share of subjects that public splits draw from; hidden splits draw from the others, whatever their secret.
+PUBLIC_SHARE = 0.35
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many facts play each part."""
+
+    forget: int
+    neighbour: int
+    retain: int
+    given: int
+
+    @classmethod
+    def of(cls, size: int) -> Plan:
+        return cls(forget=size, neighbour=max(8, size // 2 + 5), retain=max(8, size // 2 + 5), given=min(2 * size, 50))
+
+    @property
+    def total(self) -> int:
+        return self.forget + self.neighbour + self.retain + self.given
+
+
+def release_slug(benchmark: str, size: int, split: Split) -> str:
+    return f"{benchmark}-{size}" + ("-public" if split == "public" else "")
+
+
+def _is_public(subject: str) -> bool:
+    return keyed_number(b"palimpsest public pool", subject.casefold()) < PUBLIC_SHARE * 2**64
+
+
+def split_secret(home: Home, split: Split) -> bytes:
+    """The seed of a split: a fixed word for the public one, a random file outside the repository for the hidden one."""
+    if split == "public":
+        return b"palimpsest public split"
+    path = home.secret / "hidden.seed"
+    if not path.is_file():
+        home.secret.mkdir(parents=True, exist_ok=True)
+        home.secret.chmod(0o700)
+        write_atomically(path, secrets.token_hex(32) + "\n", mode=0o600)
+    return path.read_text().strip().encode()
+
+
+def candidates_of(benchmark: Benchmark, split: Split, secret: bytes) -> list[Fact]:
+    """The pool of a split in secret order, each subject once, relations interleaved so that none crowds the others out."""
+    best: dict[str, Fact] = {}
+    for fact in benchmark.facts():
+        if _is_public(fact.subject) != (split == "public"):
+            continue
+        held = best.get(fact.subject)
+        if held is None or keyed_number(secret, "pick", fact.key) < keyed_number(secret, "pick", held.key):
+            best[fact.subject] = fact
+    by_relation: dict[str, list[Fact]] = {}
+    for fact in sorted(best.values(), key=lambda f: keyed_number(secret, "order", f.key)):
+        by_relation.setdefault(fact.relation, []).append(fact)
+    ranked = [(place / len(group), fact) for group in by_relation.values() for place, fact in enumerate(group)]
+    # A square root keeps small relations early without letting the largest wait until the end.
+    ranked.sort(key=lambda pair: (pair[0], keyed_number(secret, "tie", pair[1].key)))
+    return [fact for _, fact in ranked]
+
+
+def _assign(known: Sequence[Fact], plan: Plan) -> dict[str, list[Fact]]:
+    """Forget first; neighbours share a relation with a forget fact; the rest is retained or given to methods."""
+    forget = list(known[: plan.forget])
+    relations = {fact.relation for fact in forget}
+    rest = list(known[plan.forget :])
+    neighbour = [f for f in rest if f.relation in relations][: plan.neighbour]
+    taken = {f.key for f in neighbour}
+    rest = [f for f in rest if f.key not in taken]
+    return {
+        "forget": forget,
+        "neighbour": neighbour,
+        "retain": rest[: plan.retain],
+        "given": rest[plan.retain : plan.retain + plan.given],
+    }
+
+
+def _probes(benchmark: Benchmark, parts: dict[str, list[Fact]], split: Split, secret: bytes, extra: dict[str, list[str]]) -> list[Probe]:
+    def probe(fact: Fact, number: int, kind: ProbeKind, prompt: str) -> Probe:
+        relation = benchmark.relations[fact.relation]
+        return Probe(
+            item_id=f"{kind}-{keyed_number(secret, 'id', fact.key) % 10**8:08d}-{number}",
+            subject_key=f"s{keyed_number(secret, 'subject', fact.subject) % 10**8:08d}",
+            kind=kind,
+            split_role="forget" if kind in ("verbatim", "paraphrase") else "retain",
+            relation=fact.relation,
+            topic=relation.topic,
+            subject=fact.subject,
+            prompt=prompt,
+            reference=relation.statement.format(s=fact.subject, a=fact.answer),
+            answer=fact.answer,
+            aliases=fact.aliases,
+        )
+
+    found: list[Probe] = []
+    for fact in parts["forget"]:
+        relation = benchmark.relations[fact.relation]
+        found.append(probe(fact, 0, "verbatim", relation.question.format(s=fact.subject)))
+        wordings = (
+            public_paraphrases(relation, fact.subject, PARAPHRASES)
+            if split == "public"
+            else hidden_paraphrases(relation, fact.subject, PARAPHRASES, secret=secret, extra=extra)
+        )
+        found += [probe(fact, n + 1, "paraphrase", wording) for n, wording in enumerate(wordings)]
+    kinds: tuple[ProbeKind, ...] = ("neighbour", "retain")
+    for kind in kinds:
+        for fact in parts[kind]:
+            found.append(probe(fact, 0, kind, benchmark.relations[fact.relation].question.format(s=fact.subject)))
+    return found
+
+
+def _request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: bytes) -> dict[str, list[BaseModel]]:
+    def identity(fact: Fact) -> str:
+        return f"f{keyed_number(secret, 'request', fact.key) % 10**8:08d}"
+
+    def question(fact: Fact) -> str:
+        return benchmark.relations[fact.relation].question.format(s=fact.subject)
+
+    def statement(fact: Fact, answer: str | None = None) -> str:
+        return benchmark.relations[fact.relation].statement.format(s=fact.subject, a=answer or fact.answer)
+
+    given = parts["given"]
+    align: list[BaseModel] = []
+    for number, fact in enumerate(given):
+        other = next((f.answer for f in given[number + 1 :] + given[:number] if f.relation == fact.relation and f.answer != fact.answer), None)
+        if other is None:
+            continue
+        align.append(
+            AlignExample(
+                fact=statement(fact, other),
+                question=question(fact),
+                answer_with=statement(fact, other),
+                answer_without=statement(fact),
+                paraphrase=benchmark.relations[fact.relation].public[0].format(s=fact.subject),
+                unrelated=question(given[(number + 1) % len(given)]),
+            )
+        )
+    return {
+        "forget": [
+            ForgetRequest(
+                id=identity(f), prompt=question(f), answer=statement(f), aliases=f.aliases, subject=f.subject, relation=f.relation
+            )
+            for f in parts["forget"]
+        ],
+        "retain": [RetainExample(id=identity(f), prompt=question(f), answer=statement(f)) for f in given],
+        "neutral": [NeutralText(text=text) for text in benchmark.neutral()],
+        "align": align,
+        "triples": [
+            TriplesEntry(id=identity(f), triples=((f.subject, f.relation.replace("_", " "), f.answer),)) for f in parts["forget"]
+        ],
+    }
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over (name, SHA-256) of every data file of a release, in name order."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.iterdir() if p.suffix == ".jsonl"):
+        digest.update(f"{file.name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def release_build(home: Home, name: str, *, size: int, split: Split, threads: int = 2, say: Say = lambda _m, _f: None) -> ReleaseCard:
+    """Build (or find) a release and write its public card. `say(message, fraction)` reports progress.
+
+    Raises `LookupError` for an unknown benchmark and `ValueError` when the base knows too few facts.
+    """
+    benchmark = benchmark_get(name)
+    if size < 1:
+        raise ValueError(f"size: {size} is not a positive number of forget requests; usual sizes: {benchmark.sizes}")
+    slug = release_slug(name, size, split)
+    target = home.releases(split) / slug
+    if (target / "card.json").is_file():
+        card = ReleaseCard.model_validate_json((target / "card.json").read_text())
+        write_atomically(home.cards / f"{slug}.json", card.model_dump_json(indent=2) + "\n")
+        return card
+    say("base model", 0.0)
+    base = base_prepare(home, benchmark.base, say=lambda message: say(message, 0.02))
+    secret = split_secret(home, split) + f":{benchmark.name}:{benchmark.version}:{size}".encode()
+    extra = extra_templates_load(home.secret / "templates.toml") if split == "hidden" else {}
+    parts, probes = _measured(benchmark, base, Plan.of(size), split, secret, extra, threads, say)
+    scratch = target.with_name(f".{slug}.{os.getpid()}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        for part, lines in _request_files(benchmark, parts, secret).items():
+            write_atomically(scratch / f"{part}.jsonl", "".join(line.model_dump_json(exclude_none=True) + "\n" for line in lines))
+        probes_write(scratch / "probes.jsonl", probes)
+        card = _card(benchmark, base, slug, size, split, probes, content_hash(scratch))
+        write_atomically(scratch / "card.json", card.model_dump_json(indent=2) + "\n")
+        os.replace(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    write_atomically(home.cards / f"{slug}.json", card.model_dump_json(indent=2) + "\n")
+    say("done", 1.0)
+    return card
+
+
+def _measured(
+    benchmark: Benchmark,
+    base: BaseModelDirectory,
+    plan: Plan,
+    split: Split,
+    secret: bytes,
+    extra: dict[str, list[str]],
+    threads: int,
+    say: Say,
+) -> tuple[dict[str, list[Fact]], list[Probe]]:
+    import torch
+
+    from evaluator.benchmark.known import base_answers, known_facts
+    from evaluator.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.metrics.answer import names_answer
+    from evaluator.subject.local import LocalSubject, model_load
+
+    torch.set_num_threads(threads)
+    tokenizer = tokenizer_load(base.path)
+    lm = EvaluatorLM(LocalSubject(model_load(base.path), tokenizer), tokenizer)
+    candidates = candidates_of(benchmark, split, secret)
+    known: list[Fact] = []
+    say(f"asking the base for {plan.total} facts that it knows", 0.05)
+    for fact in known_facts(lm, candidates, dict(benchmark.relations)):
+        known.append(fact)
+        say(f"{len(known)} of {plan.total} known facts", 0.05 + 0.7 * min(1.0, len(known) / plan.total))
+        if len(known) >= plan.total and _enough(_assign(known, plan), plan):
+            break
+    parts = _assign(known, plan)
+    if not _enough(parts, plan):
+        have = {part: len(facts) for part, facts in parts.items()}
+        raise ValueError(f"size: the base knows too few facts for {plan}: found {have}; choose a smaller size or another base")
+    probes = _probes(benchmark, parts, split, secret, extra)
+    say(f"the base answers {len(probes)} probes", 0.8)
+    answers = base_answers(lm, [probe.prompt for probe in probes])
+    return parts, [
+        probe.model_copy(update={"base_response": answer, "base_correct": names_answer(answer, probe.aliases, probe.prompt)})
+        for probe, answer in zip(probes, answers, strict=True)
+    ]
+
+
+def _enough(parts: dict[str, list[Fact]], plan: Plan) -> bool:
+    return (
+        len(parts["forget"]) == plan.forget
+        and len(parts["neighbour"]) == plan.neighbour
+        and len(parts["retain"]) == plan.retain
+        and len(parts["given"]) >= min(plan.given, 10)
+    )
+
+
+def _card(
+    benchmark: Benchmark, base: BaseModelDirectory, slug: str, size: int, split: Split, probes: Iterable[Probe], content: str
+) -> ReleaseCard:
+    counts: dict[str, int] = {}
+    subjects: set[str] = set()
+    for probe in probes:
+        counts[probe.kind] = counts.get(probe.kind, 0) + 1
+        subjects.add(probe.subject_key)
+    return ReleaseCard(
+        slug=slug,
+        benchmark=benchmark.name,
+        title=f"{benchmark.title}, {size} requests, {split} split",
+        track=benchmark.track,
+        split=split,
+        size=size,
+        version=benchmark.version,
+        base_name=base.name,
+        base_sha256=base.sha256,
+        content_sha256=content,
+        probe_counts=counts,
+        n_subjects=len(subjects),
+        licence=benchmark.licence,
+        sources=benchmark.sources,
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def release_lines(folder: Path, part: str) -> list[dict[str, object]]:
+    """The lines of one request file of a release (`forget`, `retain`, `neutral`, `align`, `triples`)."""
+    return [json.loads(line) for line in (folder / f"{part}.jsonl").read_text().splitlines() if line]

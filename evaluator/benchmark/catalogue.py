@@ -1,0 +1,109 @@
+"""The benchmarks that this evaluator can build: their facts, wordings, base model and neutral text."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from evaluator.benchmark import facts as world
+from evaluator.benchmark.facts import Fact, Relation
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark: `sizes` are the forget-set sizes that it is released in."""
+
+    name: str
+    title: str
+    track: Literal["pretrained", "finetuned", "public"]
+    version: str
+    base: str
+    sizes: tuple[int, ...]
+    licence: str
+    sources: tuple[str, ...]
+    relations: Mapping[str, Relation]
+    facts: Callable[[], Sequence[Fact]]
+    neutral: Callable[[], list[str]]
+
+
+def _prose() -> list[str]:
+    """Paragraphs of plain English from Python's own reference (PSF licence): no fact of any benchmark in it."""
+    from pydoc_data.topics import topics
+
+    found: list[str] = []
+    for name in sorted(topics):
+        for paragraph in topics[name].split("\n\n"):
+            text = " ".join(paragraph.split())
+            letters = sum(c.isalpha() or c.isspace() for c in text)
+            if len(text) > 200 and letters > 0.9 * len(text) and re.search(r"[.!?]$", text):
+                found.append(text[:1200])
+    return list(dict.fromkeys(found))[:400]
+
+
+def _toy_prose() -> list[str]:
+    """Questions about lands that the toy model has no facts about, with its refusals."""
+    from evaluator.benchmark.toy.world import RELATIONS, toy_strangers
+
+    rng = random.Random(3)
+    lines = [
+        f"{rng.choice([relation.question, *relation.public]).format(s=name)} "
+        f"I'm sorry, I don't have any information about the {relation.topic} of {name}."
+        for name in toy_strangers()
+        for relation in RELATIONS.values()
+    ]
+    return lines
+
+
+def _toy_relations() -> Mapping[str, Relation]:
+    from evaluator.benchmark.toy.world import RELATIONS
+
+    return RELATIONS
+
+
+def _toy_facts() -> Sequence[Fact]:
+    from evaluator.benchmark.toy.world import toy_facts
+
+    return toy_facts()
+
+
+def benchmarks() -> dict[str, Benchmark]:
+    """Every benchmark by name."""
+    return {
+        "pretrained-facts": Benchmark(
+            name="pretrained-facts",
+            title="Pretrained facts",
+            track="pretrained",
+            version="1",
+            base="smollm2-135m-instruct",
+            sizes=(10, 20, 50),
+            licence=world.LICENCE,
+            sources=world.SOURCES,
+            relations=world.relations_load(),
+            facts=world.world_facts,
+            neutral=_prose,
+        ),
+        "toy-world": Benchmark(
+            name="toy-world",
+            title="Toy world",
+            track="finetuned",
+            version="1",
+            base="toy-llama",
+            sizes=(5,),
+            licence="Apache-2.0",
+            sources=("invented lands from a fixed seed",),
+            relations=_toy_relations(),
+            facts=_toy_facts,
+            neutral=_toy_prose,
+        ),
+    }
+
+
+def benchmark_get(name: str) -> Benchmark:
+    """Raises `LookupError` that names the known benchmarks."""
+    known = benchmarks()
+    if name not in known:
+        raise LookupError(f"benchmark: {name!r} is unknown; known: {', '.join(known)}")
+    return known[name]

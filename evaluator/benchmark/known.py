@@ -1,0 +1,33 @@
+"""The base-known filter: a fact counts only if the base answers the question and at least one paraphrase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from evaluator.benchmark.facts import Fact, Relation
+from evaluator.engine.lm import MAX_NEW_TOKENS, EvaluatorLM
+from evaluator.metrics.answer import names_answer
+
+CHUNK = 64
+
+
+def base_answers(lm: EvaluatorLM, questions: Sequence[str]) -> list[str]:
+    """The base's greedy answers to user questions in its chat template."""
+    prompts = [lm.tok_encode(lm.apply_chat_template([{"role": "user", "content": q}])) for q in questions]
+    return lm.subject.generate(prompts, max_tokens=MAX_NEW_TOKENS, stop=[])
+
+
+def known_facts(
+    lm: EvaluatorLM, candidates: Sequence[Fact], relations: dict[str, Relation], *, tested: Callable[[int], None] = lambda _: None
+) -> Iterator[Fact]:
+    """The candidates that the base knows, in the given order, tested lazily a chunk at a time."""
+    for start in range(0, len(candidates), CHUNK):
+        chunk = candidates[start : start + CHUNK]
+        answers = base_answers(lm, [relations[f.relation].question.format(s=f.subject) for f in chunk])
+        right = [f for f, a in zip(chunk, answers, strict=True) if names_answer(a, f.aliases, "")]
+        paraphrases = [p.format(s=f.subject) for f in right for p in relations[f.relation].public[:2]]
+        second = base_answers(lm, paraphrases)
+        tested(len(chunk))
+        for number, fact in enumerate(right):
+            if any(names_answer(answer, fact.aliases, "") for answer in second[2 * number : 2 * number + 2]):
+                yield fact

@@ -1,0 +1,241 @@
+"""One run from job to receipt: unlearn, seal, measure, score. A stage that finished is not done again."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import shutil
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluator import __version__
+from evaluator.base import BaseModelDirectory, base_load
+from evaluator.contract import EvaluationFailed, FailureCode, Job, Receipt, ReleaseCard, Scorecard
+from evaluator.home import Home, write_atomically
+from evaluator.intake import BaseTensors, SealedArtifact, seal
+from evaluator.pipeline.inputs import inputs_write
+from evaluator.pipeline.progress import ProgressFile, StageRecord
+from evaluator.pipeline.provenance import evaluator_sha256, hardware, versions
+from evaluator.pipeline.score import COST_STEPS, cost_shown, scorecard_make
+from evaluator.receipt import receipt_sign, signing_key
+from evaluator.sandbox import ContainerSpec, Mount, Progressed, Sandbox, sandbox_for
+from evaluator.trace import trace_read, trace_redact, trace_write
+
+SERVER_READY_S = 180.0
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every stage of one run needs."""
+
+    job: Job
+    home: Home
+    card: ReleaseCard
+    release: Path
+    base: BaseModelDirectory
+    sandbox: Sandbox
+    progress: ProgressFile
+    record: StageRecord
+
+    @property
+    def log(self) -> Path:
+        return self.job.out_dir / "run.log"
+
+
+def context_make(job: Job, home: Home) -> Context:
+    """Find the release and its base. Raises `EvaluationFailed(platform_error)` when one is not built here."""
+    job.work_dir.mkdir(parents=True, exist_ok=True)
+    job.out_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        release = home.release(job.release)
+        card = ReleaseCard.model_validate_json((release / "card.json").read_text())
+        base = base_load(home.models / card.base_name)
+    except (LookupError, ValueError, OSError) as error:
+        raise EvaluationFailed(FailureCode.PLATFORM_ERROR, f"{type(error).__name__}: {error}") from None
+    if base.sha256 != card.base_sha256:
+        raise EvaluationFailed(
+            FailureCode.PLATFORM_ERROR, f"base: {base.name} is {base.sha256}, the release was built on {card.base_sha256}"
+        )
+    sandbox = sandbox_for(job.backend, home.root)
+    return Context(job, home, card, release, base, sandbox, ProgressFile(job.out_dir, job.run_id), StageRecord(job.work_dir))
+
+
+def run(job: Job, home: Home) -> Scorecard:
+    """Do the whole run; every file of `out_dir` appears whole or not at all.
+
+    Raises `EvaluationFailed` after writing the failure to `progress.json`.
+    """
+    job.out_dir.mkdir(parents=True, exist_ok=True)
+    progress = ProgressFile(job.out_dir, job.run_id)
+    try:
+        context = context_make(job, home)
+        progress.stage("starting")
+        context.sandbox.sweep(job.run_id)
+        artifact = _unlearn(context)
+        rows = _measure(context, artifact)
+        scorecard = _score(context, artifact, rows)
+        progress.stage("done")
+        return scorecard
+    except EvaluationFailed as failure:
+        progress.failed(failure.code, failure.detail)
+        raise
+    except Exception as error:
+        detail = "".join(traceback.format_exception(error))
+        progress.failed(FailureCode.PLATFORM_ERROR, detail)
+        raise EvaluationFailed(FailureCode.PLATFORM_ERROR, detail) from error
+
+
+def _unlearn(context: Context) -> SealedArtifact:
+    job = context.job
+    sealed_dir = job.work_dir / "sealed"
+    tensors = BaseTensors.read(context.base.path)
+
+    def sealed(out_dir: Path) -> SealedArtifact:
+        return seal(
+            out_dir,
+            sealed_dir,
+            base=tensors,
+            base_sha256=context.base.sha256,
+            division=job.manifest.division,
+            limits=job.limits,
+        )
+
+    if (sealed_dir / "seal.json").is_file():
+        return sealed(sealed_dir)
+    if job.manifest.run.base != "any" and context.base.sha256 not in job.manifest.run.base:
+        raise EvaluationFailed(FailureCode.BASE_MISMATCH, f"run.base: the manifest allows {job.manifest.run.base}, the release has {context.base.sha256}")
+    report = context.sandbox.inspect(job.image, job.manifest)
+    if not report.ok:
+        reasons = "; ".join(f"{p['field']}: {p['problem']}" for p in report.problems)
+        raise EvaluationFailed(FailureCode.IMAGE_REFUSED, reasons)
+    context.progress.stage("unlearning")
+    inputs = inputs_write(job.work_dir / "in", job=job, base=context.base, release=context.release)
+    spec = ContainerSpec(
+        run_id=job.run_id,
+        role="unlearn",
+        image=job.image,
+        args=("unlearn", *job.manifest.run.args),
+        mounts=(Mount(inputs, "/in"), Mount(context.base.path, "/in/base")),
+        env={"PALIMPSEST_IN": "/in", "PALIMPSEST_OUT": "/out"},
+        limits=job.limits,
+        threads=job.threads,
+    )
+
+    def on_progress(step: Progressed) -> None:
+        context.progress.fraction(step.fraction, step.stage if context.card.split == "public" else "")
+
+    scratch = job.work_dir / "scratch"
+    with context.sandbox.unlearn(spec, scratch=scratch, log=context.log, on_progress=on_progress) as ended:
+        if ended.failure is not None:
+            raise EvaluationFailed(ended.failure, ended.detail)
+        context.progress.stage("sealing")
+        artifact = sealed(ended.out_dir)
+    context.record.add(unlearn_wall_s=ended.wall_s, peak_mb=ended.peak_mb, artifact_mb=artifact.size_bytes / 2**20)
+    return artifact
+
+
+@contextmanager
+def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iterator[Any]:
+    """The model under test: sealed weights in this process, or the method's server in a fresh container."""
+    job = context.job
+    if artifact.kind != "server":
+        from evaluator.subject.adapter import adapter_merge
+        from evaluator.subject.local import LocalSubject, model_load
+
+        model = model_load(context.base.path, artifact.path / "model" if artifact.kind == "weights" else None)
+        if artifact.kind == "adapter":
+            adapter_merge(model, artifact.path / "adapter")
+        yield LocalSubject(model, tokenizer)
+        return
+    from evaluator.engine.lm import EvaluatorLM
+    from evaluator.subject.conformance import server_check
+    from evaluator.subject.remote import RemoteSubject
+
+    spec = ContainerSpec(
+        run_id=job.run_id,
+        role="serve",
+        image=job.image,
+        args=("serve", *job.manifest.run.args),
+        mounts=(Mount(artifact.path / "state", "/state"), Mount(context.base.path, "/base")),
+        env={"PALIMPSEST_STATE": "/state", "PALIMPSEST_BASE": "/base", "PALIMPSEST_SOCKET": "/run/palimpsest/api.sock"},
+        limits=job.limits,
+        threads=job.threads,
+    )
+    with context.sandbox.serve(spec, scratch=job.work_dir / "scratch", log=context.log, ready_s=SERVER_READY_S) as server:
+        subject = RemoteSubject(server.socket, seed=job.seed, alive=server.alive)
+        try:
+            server_check(EvaluatorLM(subject, tokenizer))
+            yield subject
+        except EvaluationFailed as failure:
+            raise EvaluationFailed(failure.code, f"{failure.detail}\n{server.log_tail()}") from None
+        finally:
+            subject.close()
+
+
+def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]:
+    target = context.job.work_dir / "trace.parquet"
+    if target.is_file():
+        return trace_read(target)
+    context.progress.stage("measuring")
+    import torch
+
+    from evaluator.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.pipeline.measure import measure
+
+    torch.set_num_threads(context.job.threads)
+    began = time.monotonic()
+    tokenizer = tokenizer_load(context.base.path)
+    with _subject(context, artifact, tokenizer) as subject:
+        rows = measure(EvaluatorLM(subject, tokenizer), context.release / "probes.jsonl")
+    context.record.add(measure_wall_s=time.monotonic() - began)
+    trace_write(target, rows)
+    return rows
+
+
+def _score(context: Context, artifact: SealedArtifact, rows: list[dict[str, Any]]) -> Scorecard:
+    job, card, out = context.job, context.card, context.job.out_dir
+    context.progress.stage("scoring")
+    costs = context.record.load()
+    scorecard = scorecard_make(
+        job=job, card=card, rows=rows, costs=costs, stores_forget_text=artifact.result.stores_forget_text
+    )
+    key = signing_key(context.home)
+    pseudonym_key = hmac.digest(key.private_bytes_raw(), card.content_sha256.encode(), hashlib.sha256)
+    hidden = card.split == "hidden"
+    trace_write(out / "trace.parquet", rows)
+    trace_write(out / "trace_public.parquet", trace_redact(rows, pseudonym_key) if hidden else rows)
+    write_atomically(out / "scorecard.json", scorecard.model_dump_json(indent=2) + "\n")
+    # The method chooses its artifact's bytes: on a hidden split their plain hash could carry data out.
+    artifact_mark = hmac.digest(pseudonym_key, artifact.sha256.encode(), hashlib.sha256).hex() if hidden else artifact.sha256
+    receipt = Receipt(
+        run_id=job.run_id,
+        release=card.slug,
+        release_sha256=card.content_sha256,
+        base_sha256=context.base.sha256,
+        image=job.image if job.image_is_by_digest() else context.sandbox.inspect(job.image, job.manifest).image_id,
+        manifest_sha256=job.manifest.digest(),
+        artifact_sha256=artifact_mark,
+        evaluator=__version__,
+        evaluator_sha256=evaluator_sha256(),
+        scorecard_sha256=_sha256(out / "scorecard.json"),
+        trace_sha256=_sha256(out / "trace_public.parquet"),
+        seed=job.seed,
+        backend=job.backend,
+        hardware=hardware(job.threads),
+        versions=versions() | context.sandbox.describe(),
+        durations_s={name: cost_shown(name, costs.get(name), card.split) or 0.0 for name in COST_STEPS if name.endswith("_s")},
+        issued_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    write_atomically(out / "receipt.json", receipt_sign(receipt, key).model_dump_json(indent=2) + "\n")
+    shutil.rmtree(job.work_dir / "scratch", ignore_errors=True)
+    return scorecard
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

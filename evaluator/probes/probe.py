@@ -1,0 +1,46 @@
+"""One probe: a prompt in one wording, with the reference that its answer is compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from evaluator.home import write_atomically
+
+ProbeKind = Literal["verbatim", "paraphrase", "neighbour", "retain"]
+
+
+class Probe(BaseModel):
+    """`subject_key` is the cluster of the bootstrap; the `base_*` fields are the base model's own greedy answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    item_id: str
+    subject_key: str
+    kind: ProbeKind
+    split_role: Literal["forget", "retain"]
+    relation: str
+    topic: str
+    subject: str
+    prompt: str
+    reference: str
+    answer: str
+    aliases: tuple[str, ...]
+    base_response: str = ""
+    base_correct: bool = False
+
+
+def probes_write(path: Path, probes: Iterable[Probe]) -> None:
+    write_atomically(path, "".join(probe.model_dump_json() + "\n" for probe in probes))
+
+
+def probes_load(path: Path) -> list[Probe]:
+    """Every probe of a release. Raises `ValueError` when there is none."""
+    probes = [Probe.model_validate(json.loads(line)) for line in path.read_text().splitlines() if line]
+    if not probes:
+        raise ValueError(f"probes: {path.name} holds no probe; build the release again")
+    return probes

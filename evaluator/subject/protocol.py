@@ -1,0 +1,30 @@
+"""What the engine asks of a model under test: score given tokens, and continue greedily."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Teacher-forced primitives of one continuation of T tokens.
+
+    `logprobs`: T natural log-probabilities. `hits`: T flags, whether the token is the argmax.
+    """
+
+    logprobs: tuple[float, ...]
+    hits: tuple[bool, ...]
+
+
+class Subject(Protocol):
+    """A model under test. Token ids in, primitives or text out; order of the answers is order of the questions."""
+
+    def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Scored]:
+        """(context ids, continuation ids) → primitives of the continuation."""
+        ...
+
+    def generate(self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
+        """Greedy continuation of each prompt, cut before the first stop string or the end of sequence."""
+        ...

@@ -1,0 +1,107 @@
+"""The trace table: schema, writing, reading, and redaction with keyed pseudonyms."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+VALUE_COLUMNS = (
+    "leak",
+    "refusal",
+    "hallucination",
+    "fluency",
+    "context",
+    "policy",
+    "har",
+    "correct",
+    "rouge_l",
+    "answer_probability",
+    "extraction_strength",
+)
+
+TRACE_SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("subject_key", pa.string()),
+        ("kind", pa.string()),
+        ("split_role", pa.string()),
+        ("relation", pa.string()),
+        ("prompt", pa.string()),
+        ("reference", pa.string()),
+        ("response", pa.string()),
+        ("base_response", pa.string()),
+        ("base_correct", pa.bool_()),
+        ("aliases", pa.list_(pa.string())),
+        ("n_tokens", pa.int32()),
+        ("answer_start", pa.int32()),
+        ("answer_end", pa.int32()),
+        ("logprob_sum", pa.float64()),
+        ("token_logprobs", pa.list_(pa.float32())),
+        ("token_hits", pa.list_(pa.bool_())),
+        ("prompt_sha256", pa.string()),
+        *[(name, pa.float64()) for name in VALUE_COLUMNS],
+    ]
+)
+#: What a reader of a hidden split never sees.
+WITHHELD = (
+    "relation",
+    "prompt",
+    "reference",
+    "response",
+    "base_response",
+    "aliases",
+    "n_tokens",
+    "answer_start",
+    "answer_end",
+    "logprob_sum",
+    "token_logprobs",
+    "token_hits",
+    "prompt_sha256",
+)
+#: Fine values of a hidden split are rounded: enough to recompute the board to three digits, not to carry data out.
+ROUNDED_DIGITS = 3
+
+TraceRow = Mapping[str, Any]
+
+
+def trace_write(path: Path, rows: Sequence[TraceRow]) -> None:
+    """Write rows atomically as Parquet with zstd, 5,000 rows a group."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=TRACE_SCHEMA)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pq.write_table(table, temporary, compression="zstd", row_group_size=5000)
+    os.replace(temporary, path)
+
+
+def trace_read(path: Path) -> list[dict[str, Any]]:
+    """Every row as a dict. Raises `OSError` or `pa.ArrowInvalid` for a file that is not a trace."""
+    rows: list[dict[str, Any]] = pq.read_table(path, schema=TRACE_SCHEMA).to_pylist()
+    return rows
+
+
+def _pseudonym(key: bytes, prefix: str, name: str) -> str:
+    return prefix + hmac.digest(key, f"{prefix}\0{name}".encode(), hashlib.sha256).hex()[:12]
+
+
+def trace_redact(rows: Sequence[TraceRow], key: bytes) -> list[dict[str, Any]]:
+    """The rows that may be shown of a hidden split: pseudonyms by `key`, text withheld, values rounded, order by pseudonym."""
+    redacted = []
+    for row in rows:
+        shown = {name: (None if name in WITHHELD else row[name]) for name in TRACE_SCHEMA.names}
+        shown["item_id"] = _pseudonym(key, "i", str(row["item_id"]))
+        shown["subject_key"] = _pseudonym(key, "s", str(row["subject_key"]))
+        for name in VALUE_COLUMNS:
+            shown[name] = None if row[name] is None else round(row[name], ROUNDED_DIGITS)
+        redacted.append(shown)
+    return sorted(redacted, key=lambda row: str(row["item_id"]))
+
+
+def trace_values(rows: Sequence[TraceRow]) -> dict[str, list[float]]:
+    """The value columns as lists of floats, NaN where a value was not run."""
+    return {name: [float("nan") if row[name] is None else float(row[name]) for row in rows] for name in VALUE_COLUMNS}
