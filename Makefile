@@ -20,12 +20,11 @@ help: ## list these targets
 	@printf '\n  PALIMPSEST_HOME=%s (data)   PORT=%s (demo)\n' "$(PALIMPSEST_HOME)" "$(PORT)"
 
 install: ## install system packages and the virtual environment (.venv)
-	@deploy/setup/system_packages.sh python container browser
+	@deploy/setup/system_packages.sh container browser
 	@deploy/setup/venv.sh
 
 demo: ## the whole leaderboard on this machine: builds, submits the reference methods, serves until Ctrl-C
 	@[[ "$${DEMO_BACKEND:-podman}" == process ]] || deploy/setup/system_packages.sh container
-	@deploy/setup/system_packages.sh python
 	@deploy/setup/venv.sh
 	@exec $(PY) -m deploy.demo
 

@@ -6,46 +6,58 @@
 # Exit 0: everything is there. Exit 1: something is missing and could not be installed; the message says what and how.
 set -euo pipefail
 
-declare -A COMMANDS=(
-  [container]="podman runc skopeo"
-  [browser]="chromium"
-)
-declare -A PACKAGES=(
-  # The reference image is assembled from this machine's own Debian packages, hence the Python and its libraries here.
-  [container]="podman runc skopeo python3 libgomp1 libstdc++6 ca-certificates"
-  [browser]="chromium fonts-dejavu-core"
-  [python]="python3 python3-venv"
+# A name with a colon is a program and the package that brings it; without one it is a package only.
+declare -A NEEDS=(
+  # The reference image is assembled from this machine's own Debian packages, hence its Python and two data packages.
+  [container]="podman:podman runc:runc skopeo:skopeo python3 netbase media-types"
+  [browser]="chromium:chromium fonts-dejavu-core"
 )
 
 missing_in() {
-  local group=$1 found=""
+  local group=$1 need
   if [[ $group == python ]]; then
-    "$(dirname "$0")/python.sh" >/dev/null 2>&1 || echo "python>=3.11-with-venv"
+    "$(dirname "$0")/python.sh" >/dev/null 2>&1 || echo "python3 python3-venv"
     return
   fi
-  for name in ${COMMANDS[$group]}; do
+  local -a packages=()
+  for need in ${NEEDS[$group]}; do
+    if [[ $need != *:* ]]; then
+      packages+=("$need")
     # runc lies in /usr/sbin, which is not on every user's path.
-    PATH="$PATH:/usr/sbin:/sbin" command -v "$name" >/dev/null || found+=" $name"
+    elif ! PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null; then
+      echo "${need##*:}"
+    fi
   done
-  echo "${found# }"
+  # Packages can only be asked for, and only be installed from here, where there is dpkg.
+  if ((${#packages[@]})) && command -v dpkg-query >/dev/null; then
+    comm -23 <(printf '%s\n' "${packages[@]}" | sort) \
+      <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | awk '$2=="installed"{print $1}' | sort)
+  fi
 }
 
-wanted="" missing=""
+# One line of words from many.
+words() {
+  local -a all
+  read -rd '' -a all <<<"$1" || true
+  echo "${all[*]}"
+}
+
+missing=""
 for group in "$@"; do
-  [[ -v PACKAGES[$group] ]] || { echo "system_packages.sh: unknown group '$group'; known: python container browser" >&2; exit 2; }
-  lacking=$(missing_in "$group")
-  if [[ -n $lacking ]]; then
-    wanted+=" ${PACKAGES[$group]}"
-    missing+=" $lacking"
-  fi
+  [[ $group == python || -v NEEDS[$group] ]] || {
+    echo "system_packages.sh: unknown group '$group'; known: python container browser" >&2
+    exit 2
+  }
+  missing+=" $(missing_in "$group")"
 done
+missing=$(words "$missing")
 [[ -n $missing ]] || exit 0
 
 explain() {
   {
-    echo "Palimpsest needs these programs, which are not on this machine:$missing"
+    echo "Palimpsest needs what these packages bring, and they are not on this machine: $missing"
     echo "$1"
-    echo "  apt-get update && apt-get install --no-install-recommends$wanted"
+    echo "  apt-get update && apt-get install --no-install-recommends $missing"
     echo "(or their equivalent on another system), then run the same command again."
   } >&2
   exit 1
@@ -62,20 +74,20 @@ if [[ $(id -u) != 0 ]]; then
   fi
 fi
 
-echo "Installing system packages:$wanted"
+echo "Installing system packages: $missing"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 # shellcheck disable=SC2086  # a list of names is meant
-if ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends $wanted; } >"$log" 2>&1 </dev/null; then
+if ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1 </dev/null; then
   tail -n 20 "$log" >&2
   explain "apt-get could not install them (its last lines are above). Try by hand:"
 fi
 
 for group in "$@"; do
-  lacking=$(missing_in "$group")
-  if [[ $group == browser && -n $lacking ]]; then
-    explain "On Ubuntu, chromium comes as a snap; install it with 'snap install chromium'. On Debian:"
-  fi
-  [[ -z $lacking ]] || { missing=" $lacking"; explain "apt-get ran, yet they are still missing. Try by hand:"; }
+  lacking=$(words "$(missing_in "$group")")
+  [[ -n $lacking ]] || continue
+  missing=$lacking
+  [[ $group != browser ]] || explain "On Ubuntu chromium comes as a snap: 'snap install chromium'. On Debian:"
+  explain "apt-get ran, yet they are still missing. Try by hand:"
 done

@@ -15,6 +15,7 @@ if [[ -f $stamp && $(cat "$stamp") == "$key" ]] && "$venv/bin/python" -c '' 2>/d
   exit 0
 fi
 
+deploy/setup/system_packages.sh python
 python=$(deploy/setup/python.sh)
 started=$SECONDS
 # An environment of another Python, or one whose folder was moved, is not worth repairing.
