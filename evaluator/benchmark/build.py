@@ -69,7 +69,7 @@ def split_secret(home: Home, split: Split) -> bytes:
 
 
 def candidates_of(benchmark: Benchmark, split: Split, secret: bytes) -> list[Fact]:
-    """The pool of a split in secret order, each subject once, relations interleaved so that none crowds the others out."""
+    """The pool of a split in secret order, each subject once, relations in turn so that none crowds the others out."""
     best: dict[str, Fact] = {}
     for fact in benchmark.facts():
         if _is_public(fact.subject) != (split == "public"):
@@ -80,8 +80,7 @@ def candidates_of(benchmark: Benchmark, split: Split, secret: bytes) -> list[Fac
     by_relation: dict[str, list[Fact]] = {}
     for fact in sorted(best.values(), key=lambda f: keyed_number(secret, "order", f.key)):
         by_relation.setdefault(fact.relation, []).append(fact)
-    ranked = [(place / len(group), fact) for group in by_relation.values() for place, fact in enumerate(group)]
-    # A square root keeps small relations early without letting the largest wait until the end.
+    ranked = [(place, fact) for group in by_relation.values() for place, fact in enumerate(group)]
     ranked.sort(key=lambda pair: (pair[0], keyed_number(secret, "tie", pair[1].key)))
     return [fact for _, fact in ranked]
 
@@ -102,7 +101,15 @@ def _assign(known: Sequence[Fact], plan: Plan) -> dict[str, list[Fact]]:
     }
 
 
-def _probes(benchmark: Benchmark, parts: dict[str, list[Fact]], split: Split, secret: bytes, extra: dict[str, list[str]]) -> list[Probe]:
+def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes, extra: dict[str, list[str]]) -> list[str]:
+    """Candidate paraphrases in order of preference: those that the base answers are taken first."""
+    relation = benchmark.relations[fact.relation]
+    if split == "public":
+        return public_paraphrases(relation, fact.subject, len(relation.public))
+    return hidden_paraphrases(relation, fact.subject, 2 * PARAPHRASES, secret=secret, extra=extra)
+
+
+def _probes(benchmark: Benchmark, parts: dict[str, list[Fact]], wordings: dict[str, list[str]], secret: bytes) -> list[Probe]:
     def probe(fact: Fact, number: int, kind: ProbeKind, prompt: str) -> Probe:
         relation = benchmark.relations[fact.relation]
         return Probe(
@@ -121,14 +128,8 @@ def _probes(benchmark: Benchmark, parts: dict[str, list[Fact]], split: Split, se
 
     found: list[Probe] = []
     for fact in parts["forget"]:
-        relation = benchmark.relations[fact.relation]
-        found.append(probe(fact, 0, "verbatim", relation.question.format(s=fact.subject)))
-        wordings = (
-            public_paraphrases(relation, fact.subject, PARAPHRASES)
-            if split == "public"
-            else hidden_paraphrases(relation, fact.subject, PARAPHRASES, secret=secret, extra=extra)
-        )
-        found += [probe(fact, n + 1, "paraphrase", wording) for n, wording in enumerate(wordings)]
+        found.append(probe(fact, 0, "verbatim", benchmark.relations[fact.relation].question.format(s=fact.subject)))
+        found += [probe(fact, n + 1, "paraphrase", wording) for n, wording in enumerate(wordings[fact.key])]
     kinds: tuple[ProbeKind, ...] = ("neighbour", "retain")
     for kind in kinds:
         for fact in parts[kind]:
@@ -254,8 +255,18 @@ def _measured(
     if not _enough(parts, plan):
         have = {part: len(facts) for part, facts in parts.items()}
         raise ValueError(f"size: the base knows too few facts for {plan}: found {have}; choose a smaller size or another base")
-    probes = _probes(benchmark, parts, split, secret, extra)
-    say(f"the base answers {len(probes)} probes", 0.8)
+    say("choosing paraphrases that the base answers", 0.78)
+    wordings = {fact.key: _wordings(benchmark, fact, split, secret, extra) for fact in parts["forget"]}
+    asked = [(fact, wording) for fact in parts["forget"] for wording in wordings[fact.key]]
+    right = {
+        (fact.key, wording): names_answer(answer, fact.aliases, wording)
+        for (fact, wording), answer in zip(asked, base_answers(lm, [wording for _, wording in asked]), strict=True)
+    }
+    for fact in parts["forget"]:
+        wordings[fact.key].sort(key=lambda wording, key=fact.key: not right[(key, wording)])
+        wordings[fact.key] = wordings[fact.key][:PARAPHRASES]
+    probes = _probes(benchmark, parts, wordings, secret)
+    say(f"the base answers {len(probes)} probes", 0.85)
     answers = base_answers(lm, [probe.prompt for probe in probes])
     return parts, [
         probe.model_copy(update={"base_response": answer, "base_correct": names_answer(answer, probe.aliases, probe.prompt)})

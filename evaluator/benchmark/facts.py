@@ -21,7 +21,13 @@ LICENCE = "CC-BY-4.0"
 _CONTINENTS = {"AF": ("Africa",), "AS": ("Asia",), "EU": ("Europe",), "NA": ("North America",), "SA": ("South America",), "OC": ("Oceania",)}
 #: Symbols that are also English words: "I don't know" must not count as naming iodine.
 _WORD_SYMBOLS = {"I", "He", "In", "As", "At", "No", "Be", "Am"}
-_SHORT_NAMES = {"Democratic Republic of the Congo": "the Democratic Republic of the Congo", "The Netherlands": "the Netherlands"}
+_SHORT_NAMES = {
+    name: f"the {name.removeprefix('The ')}"
+    for name in (
+        "Democratic Republic of the Congo", "The Netherlands", "Philippines", "United States", "United Kingdom", "United Arab Emirates",
+        "Central African Republic", "Dominican Republic", "Gambia", "Bahamas", "Maldives", "Comoros", "Solomon Islands", "Republic of the Congo",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def _countries() -> Iterator[Fact]:
         name = _SHORT_NAMES.get(country["name"], country["name"])
         capital = str(country["capital"])
         # "What is the capital of Mexico? Mexico City": the question gives the answer away.
-        if capital and name.split()[0].lower() not in capital.lower():
+        if capital and name.removeprefix("the ").split()[0].lower() not in capital.lower():
             yield Fact("capital", name, capital, (capital, *_capital_aliases(capital)))
         if continent := _CONTINENTS.get(country["continentcode"]):
             yield Fact("continent", name, continent[0], continent)
@@ -90,7 +96,7 @@ def _cities() -> Iterator[Fact]:
     cities = sorted(cache_.get_cities().values(), key=lambda c: -int(c["population"]))
     names = [c["name"] for c in cities if int(c["population"]) > 300_000]
     for city in cities:
-        if int(city["population"]) < 900_000 or city["name"] in {"Singapore", "Hong Kong", "Kowloon"}:
+        if int(city["population"]) < 2_000_000 or city["name"] in {"Singapore", "Hong Kong", "Kowloon"}:
             continue
         country = countries[city["countrycode"]]["name"]
         if names.count(city["name"]) > 1 or country.split()[0].lower() in city["name"].lower():

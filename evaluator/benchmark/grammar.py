@@ -17,19 +17,18 @@ from evaluator.benchmark.facts import Relation
 
 OPENINGS = (
     "",
+    "",
     "Quick question: ",
-    "I was wondering about something. ",
     "For a quiz: ",
-    "Help me settle this. ",
-    "Geography or not, here goes: ",
-    "My friend asked me this. ",
     "Please tell me: ",
-    "One more thing. ",
-    "I keep forgetting this. ",
-    "Trivia time! ",
+    "Here is a question. ",
+    "I would like to know: ",
+    "Hello! ",
     "For my homework: ",
+    "Can you help? ",
+    "Question: ",
 )
-CLOSINGS = ("", "", "", " Please answer briefly.", " A short answer is enough.", " Thanks!", " Just the answer, please.")
+CLOSINGS = ("", "", "", "", " Thanks!", " Thank you.", " Please answer briefly.")
 
 
 def keyed_number(secret: bytes, *parts: object) -> int:
@@ -46,7 +45,7 @@ def public_paraphrases(relation: Relation, subject: str, k: int) -> list[str]:
 def hidden_paraphrases(
     relation: Relation, subject: str, k: int, *, secret: bytes, extra: Mapping[str, Sequence[str]] | None = None
 ) -> list[str]:
-    """`k` different wordings from the secret grammar, no two with the same core while the cores last."""
+    """`k` different wordings from the secret grammar; the first ones use a core each, then the cores come round again."""
     cores = [*relation.cores, *(extra or {}).get(relation.name, ())]
     cores.sort(key=lambda core: keyed_number(secret, "core", relation.name, subject, core))
     found: list[str] = []

@@ -8,13 +8,17 @@ from evaluator.benchmark.facts import Fact, Relation
 from evaluator.engine.lm import MAX_NEW_TOKENS, EvaluatorLM
 from evaluator.metrics.answer import names_answer
 
-CHUNK = 64
+CHUNK = 48
 
 
-def base_answers(lm: EvaluatorLM, questions: Sequence[str]) -> list[str]:
+#: The answer to a known fact comes early; probes themselves are answered at full length.
+SHORT_ANSWER = 24
+
+
+def base_answers(lm: EvaluatorLM, questions: Sequence[str], *, max_tokens: int = MAX_NEW_TOKENS) -> list[str]:
     """The base's greedy answers to user questions in its chat template."""
     prompts = [lm.tok_encode(lm.apply_chat_template([{"role": "user", "content": q}])) for q in questions]
-    return lm.subject.generate(prompts, max_tokens=MAX_NEW_TOKENS, stop=[])
+    return lm.subject.generate(prompts, max_tokens=max_tokens, stop=[])
 
 
 def known_facts(
@@ -23,10 +27,10 @@ def known_facts(
     """The candidates that the base knows, in the given order, tested lazily a chunk at a time."""
     for start in range(0, len(candidates), CHUNK):
         chunk = candidates[start : start + CHUNK]
-        answers = base_answers(lm, [relations[f.relation].question.format(s=f.subject) for f in chunk])
+        answers = base_answers(lm, [relations[f.relation].question.format(s=f.subject) for f in chunk], max_tokens=SHORT_ANSWER)
         right = [f for f, a in zip(chunk, answers, strict=True) if names_answer(a, f.aliases, "")]
         paraphrases = [p.format(s=f.subject) for f in right for p in relations[f.relation].public[:2]]
-        second = base_answers(lm, paraphrases)
+        second = base_answers(lm, paraphrases, max_tokens=SHORT_ANSWER)
         tested(len(chunk))
         for number, fact in enumerate(right):
             if any(names_answer(answer, fact.aliases, "") for answer in second[2 * number : 2 * number + 2]):

@@ -1,0 +1,23 @@
+"""The evaluator's command line; one module a group of commands, heavy imports inside the commands."""
+
+from __future__ import annotations
+
+import typer
+
+from evaluator.commands import prepare, results, runs
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        help="Build releases, run methods on them, score, rank and verify. Data lie in $PALIMPSEST_HOME (default var/).",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for module in (prepare, runs, results):
+        module.register(app)
+    return app
+
+
+def main() -> None:
+    _app()()

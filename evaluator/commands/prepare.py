@@ -1,0 +1,71 @@
+"""Commands that prepare: the base model, a release, the reference image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from evaluator.commands.errors import clear_errors
+from evaluator.home import Home
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def base(
+    name: Annotated[str, typer.Option(help="a known base, or any name together with --path")] = "smollm2-135m-instruct",
+    path: Annotated[str | None, typer.Option(help="a local model folder or a hub id")] = None,
+) -> None:
+    """Prepare a base model directory and print its name, hash, licence and source as JSON."""
+    from evaluator.base import base_prepare
+
+    with clear_errors():
+        found = base_prepare(Home.from_environment(), name, source=path, say=lambda text: typer.echo(text, err=True))
+    typer.echo(json.dumps({"name": found.name, "sha256": found.sha256, "path": str(found.path), "licence": found.licence, "source": found.source}))
+
+
+def build(
+    benchmark: Annotated[str, typer.Option(help="pretrained-facts or toy-world")] = "pretrained-facts",
+    size: Annotated[int, typer.Option(help="number of forget requests")] = 10,
+    split: Annotated[str, typer.Option(help="public or hidden")] = "public",
+    threads: Annotated[int, typer.Option(help="threads of the base model")] = 2,
+) -> None:
+    """Build a benchmark release (or find it built) and print its public card as JSON."""
+    from evaluator.benchmark.build import release_build
+
+    if split not in ("public", "hidden"):
+        raise typer.BadParameter(f"split: {split!r} is neither public nor hidden")
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with clear_errors(), Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"{benchmark} {size} {split}", total=1.0)
+
+        def say(message: str, fraction: float) -> None:
+            bar.update(task, description=message, completed=fraction)
+
+        card = release_build(Home.from_environment(), benchmark, size=size, split="hidden" if split == "hidden" else "public", threads=threads, say=say)
+    typer.echo(card.model_dump_json())
+
+
+def image(
+    methods: Annotated[Path, typer.Option(help="the folder of the methods package")] = REPOSITORY / "methods",
+) -> None:
+    """Build and load the reference image without a registry; print its image ID."""
+    from evaluator.contract import EvaluationFailed
+    from evaluator.sandbox.images import reference_image_build
+
+    with clear_errors():
+        try:
+            found = reference_image_build(Home.from_environment().root, methods, progress=lambda text: typer.echo(text, err=True))
+        except EvaluationFailed as failure:
+            raise ValueError(str(failure)) from None
+    typer.echo(found)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (base, build, image):
+        app.command()(command)
