@@ -1,0 +1,1 @@
+"""The `palimpsest` command: what submitters use. It imports neither Django nor torch."""

@@ -1,0 +1,237 @@
+"""The `palimpsest` command: try a method here, submit it, follow it, read traces and boards."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from evaluator.client import screen
+from evaluator.client.config import Config, config_load, config_save
+from evaluator.client.site import Site, SiteRefused
+from evaluator.contract import IMAGE_REFERENCE, ManifestError, manifest_load
+
+EXIT_REFUSED, EXIT_NOT_SCORED = 1, 3
+_FINAL_SUBMISSION = {"REFUSED", "WITHDRAWN"}
+_FINAL_RUN = {"SCORED", "FAILED_METHOD", "FAILED_PLATFORM", "TIMED_OUT", "CANCELLED"}
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
+
+UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the site; else PALIMPSEST_URL or `login`.")]
+TokenOption = Annotated[str | None, typer.Option("--token", help="API token; else PALIMPSEST_TOKEN or `login`.")]
+
+
+@app.command()
+def login(
+    url: Annotated[str | None, typer.Argument(help="Address of the site.")] = None,
+    username: Annotated[str, typer.Option(prompt=True)] = "",
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, envvar="PALIMPSEST_PASSWORD")] = "",
+) -> None:
+    """Make a token and keep it in ~/.config/palimpsest/config.toml."""
+    config = config_load(url=url)
+    with _refusals(), Site(Config(config.url, "")) as site:
+        answer = site.post("auth/token/", {"username": username, "password": password})
+    path = config_save(Config(config.url, answer["token"]))
+    screen.out.print(f"signed in at {config.url} as {answer['username']}; the token is in {path}", soft_wrap=True)
+
+
+@app.command()
+def logout() -> None:
+    """Delete the token, here and on the site."""
+    config = config_load()
+    if config.token:
+        with _refusals(), Site(config) as site:
+            site.delete("auth/token/")
+    config_save(Config(config.url, ""))
+
+
+@app.command()
+def submit(
+    folder: Annotated[Path, typer.Argument(help="The method's folder, or its method.toml.")],
+    image: Annotated[str, typer.Option(help="`sha256:…` (a local image ID) or `NAME@sha256:…`.")],
+    benchmark: Annotated[
+        list[str], typer.Option("--benchmark", "--release", "-b", help="A benchmark release; may be repeated.")
+    ],
+    seed: Annotated[list[int] | None, typer.Option(help="May be repeated; default 0.")] = None,
+    method: Annotated[str, typer.Option(help="Slug of a registered method; else the manifest's name decides.")] = "",
+    tryout: Annotated[bool, typer.Option("--tryout/--no-tryout", help="Run on the public split first.")] = True,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until every run has ended.")] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Submit an image by digest with the manifest of a method folder."""
+    body: dict[str, Any] = {
+        "image": image,
+        "manifest": _manifest(folder, image),
+        "releases": benchmark,
+        "tryout": tryout,
+        "seeds": seed or [0],
+    }
+    if method:
+        body["method"] = method
+    with _refusals(), Site(config_load(url=url, token=token)) as site:
+        submission = site.post("submissions/", body)
+        screen.submission_print(submission)
+        if wait:
+            _follow(site, submission["id"])
+
+
+@app.command()
+def status(
+    ident: Annotated[str, typer.Argument(metavar="ID", help="Of a submission (s…) or of a run (r…).")],
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the API's answer.")] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Show a submission or a run: state, place in the queue, scores, or why it failed and what to do."""
+    with _refusals(), Site(config_load(url=url, token=token)) as site:
+        if watch:
+            _follow(site, ident)
+            return
+        found = site.get(_path(ident))
+        if as_json:
+            print(json.dumps(found, indent=2))
+        elif ident.startswith("r"):
+            screen.run_print(found)
+        else:
+            screen.submission_print(found)
+
+
+@app.command()
+def traces(
+    run: Annotated[str, typer.Argument(help="A run's ID.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; .parquet or .jsonl.gz.")] = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Download a run's trace, one row a probe; of a hidden split without its texts."""
+    target = out or Path(f"{run}.parquet")
+    kind = "jsonl.gz" if target.name.endswith((".jsonl.gz", ".jsonl")) else "parquet"
+    with _refusals(), Site(config_load(url=url, token=token)) as site:
+        found = site.get(f"runs/{run}/")
+        if found["trace_redacted"] is None:
+            problem = f"has no trace: it is {found['state']}"
+            remedy = found["remedy"] or "wait until it is SCORED"
+            raise SiteRefused([{"field": "run", "value": run, "problem": problem, "remedy": remedy}])
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=screen.err)
+        with bar:
+            task = bar.add_task(target.name, total=None)
+            digest = site.download(
+                f"/runs/{run}/trace.{kind}",
+                target,
+                on_bytes=lambda done, total: bar.update(task, completed=done, total=total or None),
+            )
+        if kind == "parquet" and digest != found["trace_sha256"]:
+            target.unlink()
+            raise SiteRefused(
+                [
+                    {
+                        "field": "trace",
+                        "value": digest,
+                        "problem": f"is not the file of this run ({found['trace_sha256']})",
+                        "remedy": "download it again",
+                    }
+                ]
+            )
+    texts = "texts withheld" if found["trace_redacted"] else "in full"
+    screen.out.print(f"{target}: {found['trace_rows']} probes, {texts}", soft_wrap=True)
+
+
+@app.command()
+def board(
+    slug: Annotated[str, typer.Argument(help="A benchmark release.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the Board JSON.")] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Show a board."""
+    with _refusals(), Site(config_load(url=url, token=token)) as site:
+        found = site.get(f"boards/{slug}/")
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        screen.board_print(found)
+
+
+def main() -> None:
+    """The entry point of `palimpsest`."""
+    app()
+
+
+def _manifest(folder: Path, image: str) -> dict[str, Any]:
+    """The manifest as JSON. Local faults are told before anything is sent."""
+    path = folder / "method.toml" if folder.is_dir() else folder
+    problems: list[dict[str, str]] = []
+    manifest: dict[str, Any] = {}
+    try:
+        manifest = manifest_load(path).model_dump(mode="json")
+    except ManifestError as error:
+        problems += error.problems
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+        remedy = "give the folder that has method.toml"
+        problems.append({"field": "manifest", "value": str(path), "problem": problem, "remedy": remedy})
+    if not IMAGE_REFERENCE.match(image) and not Path(image).is_absolute():
+        remedy = "give its ID (`podman image inspect --format '{{.Id}}' NAME`, with `sha256:` before it)"
+        problems.append({"field": "image", "value": image, "problem": "is not an image digest", "remedy": remedy})
+    if problems:
+        screen.problems_print(problems)
+        raise typer.Exit(EXIT_REFUSED)
+    return manifest
+
+
+def _follow(site: Site, ident: str, *, every_s: float = 2.0) -> None:
+    """Print every change until all runs have ended; exits with 3 unless all are scored."""
+    seen: dict[str, str] = {}
+    while True:
+        found = site.get(_path(ident))
+        runs = [found] if ident.startswith("r") else found["runs"]
+        state = found["state"]
+        if not ident.startswith("r") and seen.get(ident) != state:
+            seen[ident] = state
+            screen.out.print(f"[{screen.colour_of(state)}]{state}[/]")
+            screen.problems_print(found["problems"])
+        for run in runs:
+            if seen.get(run["id"]) != run["state"]:
+                seen[run["id"]] = run["state"]
+                screen.run_line_print(run)
+        ended = state in _FINAL_SUBMISSION or (runs and all(run["state"] in _FINAL_RUN for run in runs))
+        if ended:
+            break
+        time.sleep(every_s)
+    for run in runs:
+        if run["state"] in _FINAL_RUN - {"CANCELLED"}:
+            screen.run_print(site.get(f"runs/{run['id']}/"))
+    if not runs or any(run["state"] != "SCORED" for run in runs):
+        raise typer.Exit(EXIT_NOT_SCORED)
+
+
+def _path(ident: str) -> str:
+    return f"runs/{ident}/" if ident.startswith("r") else f"submissions/{ident}/"
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """A refusal of the site is printed problem by problem; exit status 1."""
+    try:
+        yield
+    except SiteRefused as error:
+        screen.problems_print(error.problems)
+        raise typer.Exit(EXIT_REFUSED) from None
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if importlib.util.find_spec("evaluator.client.try_out"):
+    from evaluator.client.try_out import try_out
+
+    app.command("try")(try_out)
