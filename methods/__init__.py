@@ -1,0 +1,1 @@
+"""The reference entries: every method is an ordinary submission in the ordinary container contract."""

@@ -1,0 +1,68 @@
+"""What a server answers in, apart from how: rows, scores per token, and the responder's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt as token ids; routing may read `ids[:context_len]` only."""
+
+    ids: tuple[int, ...]
+    context_len: int
+
+    @property
+    def context(self) -> tuple[int, ...]:
+        return self.ids[: self.context_len]
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Natural log-probabilities of one row of n tokens, as three lists of n + 1 entries.
+
+    Entry i is about token i given the tokens before it; entry 0 is unknown (None, and id -1);
+    entry n is about the greedy token that would follow the row.
+    """
+
+    logprobs: list[float | None]
+    top_ids: list[int]
+    top_logprobs: list[float | None]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One greedy continuation: its token ids, and whether it ended by itself ("stop") or not ("length")."""
+
+    ids: tuple[int, ...]
+    finish_reason: str
+
+
+class Responder(Protocol):
+    """Answers questions from tokens. One thread calls it at a time; every call is stateless."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text prompt, as the base model would be given them."""
+        ...
+
+    def decode(self, ids: Sequence[int], *, plain: bool) -> str:
+        """The text of token ids; `plain` leaves special tokens out."""
+        ...
+
+    def vocabulary(self) -> int:
+        """How many token ids there are; a larger id is an error of the caller."""
+        ...
+
+    def context_length(self, ids: Sequence[int]) -> int:
+        """Where the question ends, when the caller did not say so."""
+        ...
+
+    def score(self, rows: Sequence[Row]) -> list[TokenScores]:
+        """Scores of every row, in order."""
+        ...
+
+    def generate(self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str]) -> list[Completion]:
+        """Greedy continuations of every row, in order; may end early once a stop string has appeared."""
+        ...

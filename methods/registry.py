@@ -1,0 +1,45 @@
+"""Which entry a name stands for; an entry is imported only when it is run, so a light one stays light."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from methods.common.contract import Made, Task
+from methods.common.errors import MethodError
+from methods.common.serving import Responder
+
+NAMES = (
+    "base",
+    "constant_refusal",
+    "gibberish",
+    "graddiff",
+    "icr",
+    "idk",
+    "refuse_everything",
+    "rome",
+)
+
+
+class Entry(Protocol):
+    """A method's module: its settings (the manifest's `[hparams]`) and the roles that it plays."""
+
+    Settings: type[Any]
+
+    def unlearn(self, task: Task, settings: Any) -> Made:
+        """Read the task, leave the artifact under its output directory, say what was made."""
+        ...
+
+    def respond(self, state_dir: Path, base_dir: Path, threads: int) -> Responder:
+        """Only entries of kind `server`: the responder that answers the questions."""
+        ...
+
+
+def entry(name: str) -> Entry:
+    """The module of the method `name`. Raises `MethodError` naming the nearest known one."""
+    if name not in NAMES:
+        close = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
+        raise MethodError("--method", name, "is not a known method", f"did you mean `{close}`?")
+    return cast(Entry, importlib.import_module(f"methods.{name}"))
