@@ -1,12 +1,19 @@
-"""Sorts tests by directory into the groups that `make test` runs one after the other."""
+"""Sorts tests by directory into the groups that `make test` runs one after the other; the toy world's fixtures."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+REPOSITORY = HERE.parent
 LIGHT = {"leaderboard", "house"}
 NEVER_LIGHT = ("container", "browser", "chaos", "torch", "slow")
 
@@ -21,3 +28,57 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("light")
         else:
             item.add_marker("heavy")
+
+
+# ---------------------------------------------------------------- the toy world, a real small model
+
+
+def _toy_key() -> str:
+    """Changes when anything that makes the toy model or its releases changes."""
+    digest = hashlib.sha256()
+    for room in ("base", "benchmark", "probes"):
+        for file in sorted((REPOSITORY / "evaluator" / room).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _evaluator(home: Path, *arguments: str) -> str:
+    environment = os.environ | {"PALIMPSEST_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "evaluator", *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def toy_cache() -> Path:
+    """A data folder with the toy model and its releases, made once and kept between sessions."""
+    root = Path(os.environ.get("PALIMPSEST_TEST_CACHE") or REPOSITORY / "build" / "test-cache")
+    home = root / f"toy-{_toy_key()}"
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "ready").is_file():
+            shutil.rmtree(home, ignore_errors=True)
+            for split in ("public", "hidden"):
+                _evaluator(home, "build", "--benchmark", "toy-world", "--size", "5", "--split", split)
+            (home / "ready").touch()
+    return home
+
+
+@pytest.fixture(scope="session")
+def toy_home(toy_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh PALIMPSEST_HOME for this session: toy model, `toy-world-5` and `toy-world-5-public`. Images are shared."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(toy_cache, home, dirs_exist_ok=True)
+    images = toy_cache.parent / "images"
+    images.mkdir(exist_ok=True)
+    (home / "images").symlink_to(images)
+    return home
+
+
+@pytest.fixture(scope="session")
+def reference_image(toy_home: Path) -> str:
+    """The reference image, built for real; its layers are kept between sessions. Needs podman and root."""
+    return _evaluator(toy_home, "image").strip()

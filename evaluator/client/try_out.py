@@ -13,7 +13,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.contract import EvaluationFailed, Job, Limits, Manifest, ManifestError, Progress, Scorecard, manifest_load
+from evaluator.contract import (
+    EvaluationFailed,
+    Job,
+    Limits,
+    Manifest,
+    ManifestError,
+    Progress,
+    Scorecard,
+    manifest_load,
+)
 from evaluator.home import Home, write_atomically
 
 DEFAULT_RELEASE = "pretrained-facts-10-public"
@@ -30,7 +39,18 @@ def _release_ready(home: Home, slug: str, console: Console) -> None:
     if not slug.endswith("-public") or not rest.isdigit():
         raise typer.BadParameter(f"release: {slug!r} is not built here and is no public release; try {DEFAULT_RELEASE}")
     console.print(f"Building {slug} (once) …")
-    command = [sys.executable, "-m", "evaluator", "build", "--benchmark", benchmark, "--size", rest, "--split", "public"]
+    command = [
+        sys.executable,
+        "-m",
+        "evaluator",
+        "build",
+        "--benchmark",
+        benchmark,
+        "--size",
+        rest,
+        "--split",
+        "public",
+    ]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:  # noqa: S603
         raise typer.Exit(2)
 
@@ -47,7 +67,8 @@ def image_for(folder: Path, home: Home, backend: str, say: Console) -> str:
 
     if (folder / "Containerfile").is_file():
         say.print(f"Building the image of {folder.name} …")
-        return Engine(home.root).build(folder)
+        done = Engine(home.root).run("build", "--quiet", str(folder), timeout_s=3600.0)
+        return f"sha256:{done.stdout.split()[-1].removeprefix('sha256:')}"
     for package in (folder, *folder.parents):
         if package.name == "methods" and (package / "__main__.py").is_file():
             return reference_image_build(home.root, package, progress=lambda text: say.print(f"  {text}"))
@@ -89,7 +110,9 @@ def try_out(
     image: Annotated[str, typer.Option(help="run this image (sha256:…) instead of the folder's own")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1)] = 2,
-    backend: Annotated[str, typer.Option(help="podman, or process: no isolation, only for code that you trust")] = "podman",
+    backend: Annotated[
+        str, typer.Option(help="podman, or process: no isolation, only for code that you trust")
+    ] = "podman",
     json_out: Annotated[bool, typer.Option("--json", help="print the scorecard as JSON")] = False,
 ) -> None:
     """Run a method on a public split here, with full logs and traces: the site would print the same metrics."""
@@ -98,10 +121,15 @@ def try_out(
     try:
         manifest = manifest_load(folder / "method.toml")
     except OSError:
-        raise typer.BadParameter(f"folder: {folder} has no method.toml; `docs/contract.md` shows a minimal one") from None
+        raise typer.BadParameter(
+            f"folder: {folder} has no method.toml; `docs/contract.md` shows a minimal one"
+        ) from None
     except ManifestError as error:
         for problem in error.problems:
-            console.print(f"[red]method.toml[/] {problem['field']}: {problem['value']} {problem['problem']}; {problem['remedy']}", markup=True)
+            console.print(
+                f"[red]method.toml[/] {problem['field']}: {problem['value']} {problem['problem']}; {problem['remedy']}",
+                markup=True,
+            )
         raise typer.Exit(2) from None
     _release_ready(home, release, console)
     try:

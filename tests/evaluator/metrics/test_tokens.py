@@ -1,0 +1,36 @@
+"""Probability and extraction strength against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from evaluator.metrics.text import rouge_l_recall
+from evaluator.metrics.tokens import extraction_strength, sequence_probability
+
+
+def test_probability_is_the_geometric_mean_of_the_token_probabilities() -> None:
+    assert sequence_probability([math.log(0.5), math.log(0.125)]) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("logprobs", [[], [float("nan")], [float("-inf"), -0.1]])
+def test_probability_is_missing_rather_than_wrong_without_finite_tokens(logprobs: list[float]) -> None:
+    assert sequence_probability(logprobs) is None
+
+
+@pytest.mark.parametrize(
+    ("hits", "expected"),
+    [([True, True, True, True], 1.0), ([False, True, False, True], 0.25), ([True, True, False, False], 0.0), ([False, True, True, True], 0.75)],
+)
+def test_extraction_strength_is_the_share_of_the_longest_tail_completed_greedily(hits: list[bool], expected: float) -> None:
+    assert extraction_strength(hits) == expected
+
+
+def test_extraction_strength_of_no_tokens_is_missing() -> None:
+    assert extraction_strength([]) is None
+
+
+def test_rouge_l_is_recall_of_the_reference_with_stemming() -> None:
+    assert rouge_l_recall("the capitals of Japan", "The capital of Japan is Tokyo.") == pytest.approx(4 / 6)
+    assert rouge_l_recall("", "The capital of Japan is Tokyo.") == 0.0
