@@ -67,11 +67,14 @@ def _side(column: Column, first: Entry, entry: Entry) -> Side:
     score, base = entry.score(column.key), first.score(column.key)
     text = "" if score.value is None else value_format(score.value, column.unit)
     digits = 0 if column.unit and (score.high or 0) >= 100 else 2
-    interval = f"{score.low:.{digits}f}–{score.high:.{digits}f}" if score.low is not None and score.high is not None else ""
+    interval = (
+        f"{score.low:.{digits}f}–{score.high:.{digits}f}" if score.low is not None and score.high is not None else ""
+    )
     difference, verdict = "", ""
     if entry is not first and score.value is not None and base.value is not None:
         gap = score.value - base.value
         difference = f"{gap:+.3f}" if not column.unit else f"{gap:+,.1f} {column.unit}"
+        difference = difference.replace("-", "−")
         verdict = _verdict(column, base, score)
     return Side(score=score, text=text, interval=interval, difference=difference, verdict=verdict)
 

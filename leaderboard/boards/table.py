@@ -277,9 +277,7 @@ class Table:
 def table_build(*, query: BoardQuery, columns: tuple[Column, ...], entries: tuple[Entry, ...]) -> Table:
     """The table that `query` asks for. The best value of a column is looked for among entries that are no controls."""
     shown = query.shown(columns)
-    starts = {
-        column.key for place, column in enumerate(shown) if place == 0 or column.group != shown[place - 1].group
-    }
+    starts = {column.key for place, column in enumerate(shown) if place == 0 or column.group != shown[place - 1].group}
     best: dict[str, float] = {}
     for column in shown:
         values = [v for e in entries if not e.is_control and (v := e.score(column.key).value) is not None]

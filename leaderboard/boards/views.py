@@ -83,8 +83,7 @@ def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
     if request.htmx and request.htmx.target == "board-results":  # type: ignore[attr-defined]
         return _vary(HttpResponse(results))
     history = list(selectors.board_history(release_slug=slug)[:20])
-    controls = {entry.method: entry for entry in entries_read(snapshot.payload) if entry.is_control}
-    shown = query.shown(columns)
+    entries, axes = entries_read(snapshot.payload), _axes(columns)
     context = {
         "release": snapshot.release,
         "snapshot": snapshot,
@@ -92,14 +91,15 @@ def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "history": history,
         "query": query,
         "results": results,
-        "picker": _picker(columns, shown),
+        "picker": _picker(columns, query.shown(columns)),
         "columns": columns,
         "kinds": Kind.choices,
         "divisions": Division.choices,
-        "has_controls": bool(controls),
+        "has_controls": any(entry.is_control for entry in entries),
         "pinned": f"?revision={snapshot.revision}&evaluator={snapshot.evaluator}",
         "bibtex": _bibtex(request, snapshot),
-        "has_scatter": _axes(columns) is not None,
+        "axes": axes,
+        "points": [(entry, [entry.score(axis.key) for axis in axes or ()]) for entry in entries],
     }
     return _vary(render(request, "boards/detail.html", context))
 

@@ -47,7 +47,7 @@ class SubmissionForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 16, "class": "code", "spellcheck": "false", "placeholder": _EXAMPLE}),
     )
     manifest_file = forms.FileField(
-        label="or a manifest file",
+        label="or the file itself",
         required=False,
         widget=forms.FileInput(attrs={"accept": ".toml,.json,application/json", "data-fills": "id_manifest"}),
     )
@@ -56,11 +56,11 @@ class SubmissionForm(forms.Form):
         required=False,
         help_text="A version of a method that you have registered, or a new one under the manifest's name.",
     )
-    releases = forms.MultipleChoiceField(
-        label="Benchmarks", required=False, widget=forms.CheckboxSelectMultiple
-    )
+    releases = forms.MultipleChoiceField(label="Benchmarks", required=False, widget=forms.CheckboxSelectMultiple)
     seeds = forms.CharField(
-        label="Seeds", initial="0", help_text="One to five whole numbers with commas between. Each seed is a run of its own."
+        label="Seeds",
+        initial="0",
+        help_text="One to five whole numbers with commas between. Each seed is a run of its own.",
     )
     tryout = forms.BooleanField(
         label="First try it on the public split, and go on only if that works",
@@ -70,6 +70,8 @@ class SubmissionForm(forms.Form):
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in ("manifest", "manifest_file", "method"):
+            setattr(self.fields[name], "stands_alone", True)  # optional to Django only: `clean` asks for one of the two
         mine = Method.objects.filter(owner=user).order_by("name").values_list("slug", "name")
         method, releases = self.fields["method"], self.fields["releases"]
         assert isinstance(method, forms.ChoiceField) and isinstance(releases, forms.MultipleChoiceField)
@@ -92,7 +94,9 @@ class SubmissionForm(forms.Form):
         text = str(cleaned.get("manifest") or "")
         if upload is not None:
             if upload.size > MANIFEST_MAX_BYTES:
-                self.add_error("manifest_file", f"The file has {upload.size} bytes; a manifest has at most {MANIFEST_MAX_BYTES}.")
+                self.add_error(
+                    "manifest_file", f"The file has {upload.size} bytes; a manifest has at most {MANIFEST_MAX_BYTES}."
+                )
                 return cleaned
             try:
                 text = upload.read().decode()
@@ -124,4 +128,7 @@ class SubmissionForm(forms.Form):
 def initial_of(params: Any, *, slugs: Sequence[str]) -> dict[str, Any]:
     """What the address asks to be filled in: `?benchmark=` and `?method=`."""
     asked = [slug for slug in params.getlist("benchmark") if slug in slugs]
-    return {"releases": asked or [slug for slug in slugs if not slug.endswith("-public")][:1], "method": params.get("method", "")}
+    return {
+        "releases": asked or [slug for slug in slugs if not slug.endswith("-public")][:1],
+        "method": params.get("method", ""),
+    }

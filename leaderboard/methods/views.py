@@ -34,7 +34,7 @@ def method_list(request: HttpRequest) -> HttpResponse:
     """Every registered method, by name or kind."""
     query = request.GET.get("q", "").strip()[:100]
     kind = request.GET.get("kind", "")
-    found = selectors.method_list()
+    found = selectors.method_list().order_by("name")
     if query:
         found = found.filter(name__icontains=query)
     if kind in Kind.values:

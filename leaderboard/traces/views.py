@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +19,8 @@ from leaderboard.traces.models import TraceFile
 PAGE_ROWS = 20
 _MARKS = ("leak", "refusal")
 _TEXT = frozenset(
-    "item_id subject_key kind split_role prompt reference response base_response base_correct aliases prompt_sha256".split()
+    "item_id subject_key kind split_role prompt reference response base_response base_correct aliases "
+    "prompt_sha256".split()
 )
 
 
@@ -28,6 +30,10 @@ class ProbeLine:
 
     row: dict[str, Any]
     metrics: list[tuple[str, Any]]
+
+    def cells(self, keys: Sequence[str]) -> list[Any]:
+        found = dict(self.metrics)
+        return [found.get(key) for key in keys]
 
 
 def _trace(run_id: str) -> tuple[Run, TraceFile]:
@@ -58,12 +64,16 @@ def trace_browse(request: HttpRequest, run_id: str) -> HttpResponse:
         search=search,
         marks={name: value == "yes" for name, value in asked.items() if value in {"yes", "no"}},
     )
+    probes = [_line(row) for row in page.rows]
+    metrics = list(dict.fromkeys(key for probe in probes for key, _ in probe.metrics))
     last = max(1, -(-page.total // PAGE_ROWS))
     state = {key: value for key, value in {"kind": kind, "q": search, **asked}.items() if value}
     context = {
         "run": run,
         "trace": trace,
-        "probes": [_line(row) for row in page.rows],
+        "probes": probes,
+        "metrics": metrics,
+        "table": [(probe.row, probe.cells(metrics)) for probe in probes] if trace.redacted else [],
         "page": page,
         "number": number,
         "last": last,

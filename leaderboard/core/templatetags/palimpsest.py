@@ -45,6 +45,14 @@ def metric(value: float | None, key: str = "") -> str:
 
 
 @register.filter
+def mark(value: Any) -> str:
+    """What was measured on one probe: whole numbers as they are, others with three decimals."""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.3f}"
+    return str(int(value)) if isinstance(value, float) else str(value)
+
+
+@register.filter
 def chip(state: str) -> str:
     """The class of a state's chip."""
     return f"chip-{_STATE_CHIPS.get(state, 'busy')}"

@@ -18,7 +18,7 @@
     return loaded.get(src);
   };
 
-  const themed = (figure) => {
+  const themed = (figure, width) => {
     const style = getComputedStyle(document.documentElement);
     const get = (name) => style.getPropertyValue(name).trim();
     const axis = { color: get("--pal-muted"), gridcolor: get("--pal-rule"), zerolinecolor: get("--pal-rule") };
@@ -26,6 +26,7 @@
       const token = trace.meta?.colour;
       const colour = token ? get(`--pal-plot-${token}`) : null;
       const copy = structuredClone(trace);
+      if (width < 640 && copy.mode === "markers+text") copy.mode = "markers"; // names would cover each other
       if (!colour) return copy;
       if (copy.marker) {
         copy.marker.color = colour;
@@ -57,7 +58,7 @@
       if (!response.ok) throw new Error(`figure answered ${response.status}`);
       const figure = await response.json();
       const render = () => {
-        const { data, layout } = themed(figure);
+        const { data, layout } = themed(figure, element.clientWidth);
         return window.Plotly.react(element, data, layout, { responsive: true, displaylogo: false, displayModeBar: false });
       };
       element.replaceChildren();
