@@ -24,7 +24,7 @@ BACKENDS: dict[str, type[PodmanSandbox] | type[ProcessSandbox]] = {"podman": Pod
 
 
 def sandbox_for(name: str, home: Path) -> Sandbox:
-    """The backend of that name, with its files under the data folder `home`. Raises `ValueError` for an unknown name."""
+    """The backend of that name with its files under the data folder `home`. Raises `ValueError` if there is none."""
     if name not in BACKENDS:
         raise ValueError(f"backend {name!r} is not known: use one of {', '.join(sorted(BACKENDS))}")
     return BACKENDS[name](home)

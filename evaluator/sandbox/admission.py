@@ -41,15 +41,26 @@ def image_judge(report: Mapping[str, Any], manifest: Manifest) -> ImageReport:
     config = report.get("Config") or {}
     user, architecture = str(config.get("User") or ""), str(report.get("Architecture") or "")
     size_bytes = int(report.get("Size") or 0)
-    problems = [*_user(user), *_architecture(architecture, str(report.get("Os") or "")), *_variables(config.get("Env") or ())]
+    problems = [
+        *_user(user),
+        *_architecture(architecture, str(report.get("Os") or "")),
+        *_variables(config.get("Env") or ()),
+    ]
     if not config.get("Entrypoint"):
         problems.append(
-            _problem("entrypoint", "", "is not set", 'add an ENTRYPOINT in exec form: it is started with "unlearn" or "serve"')
+            _problem(
+                "entrypoint",
+                "",
+                "is not set",
+                'add an ENTRYPOINT in exec form: it is started with "unlearn" or "serve"',
+            )
         )
     if size_bytes > max_image_bytes():
         problems.append(too_large(size_bytes))
     if manifest.run.gpu:
-        problems.append(_problem("run.gpu", "true", "asks for a GPU, which this sandbox does not give", "set gpu = false"))
+        problems.append(
+            _problem("run.gpu", "true", "asks for a GPU, which this sandbox does not give", "set gpu = false")
+        )
     image_id = str(report["Id"])
     return ImageReport(
         ok=not problems,
@@ -62,7 +73,7 @@ def image_judge(report: Mapping[str, Any], manifest: Manifest) -> ImageReport:
 
 
 def _user(user: str) -> list[Problem]:
-    name = user.split(":")[0].strip()
+    name = user.partition(":")[0].strip()
     remedy = "add `USER 10001:10001` as the last USER line"
     if not name:
         return [_problem("user", user, "is not set, so the image runs as root", remedy)]
@@ -76,7 +87,10 @@ def _architecture(architecture: str, system: str) -> list[Problem]:
     if (architecture, system) != (here, "linux"):
         return [
             _problem(
-                "architecture", f"{system}/{architecture}", f"is not linux/{here}", f"build with --platform linux/{here}"
+                "architecture",
+                f"{system}/{architecture}",
+                f"is not linux/{here}",
+                f"build with --platform linux/{here}",
             )
         ]
     return []
@@ -87,9 +101,7 @@ def _variables(lines: list[str] | tuple[str, ...]) -> list[Problem]:
     for line in lines:
         name = line.partition("=")[0]
         if _REFUSED_VARIABLES.match(name):
-            found.append(
-                _problem(f"env.{name}", line[:80], "is not allowed in an image", f"remove `ENV {name}`")
-            )
+            found.append(_problem(f"env.{name}", line[:80], "is not allowed in an image", f"remove `ENV {name}`"))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ _SLACK_BYTES = 1 << 20
 
 @dataclass
 class Meter:
-    """Watches `name`, the parent group of one container; the group outlives the container, so its peaks can be read late.
+    """Watches `name`, the parent group of one container; it outlives the container, so its peaks can be read late.
 
     `sample` is called while the container runs: the counters of refusals live in the container's own group, which
     goes away with it.
@@ -60,17 +61,15 @@ class Meter:
         peaks = [value for group in self._groups("pids") if (value := _number(group / "pids.peak")) is not None]
         return self.refused_forks > 0 or any(peak >= limit for peak in peaks)
 
-    def remove(self) -> None:
-        """Remove the group in every hierarchy; what is still busy stays for a later sweep."""
-        for hierarchy in (ROOT, *ROOT.glob("*")):
-            group = hierarchy / self.name.lstrip("/")
-            if not group.is_dir():
-                continue
-            for folder in (*(path for path in group.iterdir() if path.is_dir()), group, group.parent):
-                try:
-                    folder.rmdir()
-                except OSError:
-                    continue
+    def remove(self, patience_s: float = 2.0) -> None:
+        """Remove the group in every hierarchy. The engine's monitor may still be leaving it: what is busy is tried
+        again for a while, then left for a sweep."""
+        give_up = time.monotonic() + patience_s
+        groups = [path / self.name.lstrip("/") for path in (ROOT, *ROOT.glob("*"))]
+        while groups := [group for group in groups if not _remove(group)]:
+            if time.monotonic() > give_up:
+                return
+            time.sleep(0.02)
 
     def _groups(self, controller: str) -> list[Path]:
         candidates = (ROOT / controller / self.name.lstrip("/"), ROOT / self.name.lstrip("/"))
@@ -93,3 +92,15 @@ def _field(path: Path, name: str) -> int:
     except (OSError, ValueError):
         pass
     return 0
+
+
+def _remove(group: Path) -> bool:
+    """Whether the group is gone, with the groups in it; its parent goes too when it was the last."""
+    if not group.is_dir():
+        return True
+    for folder in (*(path for path in group.iterdir() if path.is_dir()), group, group.parent):
+        try:
+            folder.rmdir()
+        except OSError:
+            continue
+    return not group.is_dir()

@@ -39,7 +39,9 @@ class Container:
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, engine: Engine, spec: ContainerSpec, *, volume_name: str, size_kb: int, files: int, lifetime_s: int) -> Container:
+    def open(
+        cls, engine: Engine, spec: ContainerSpec, *, volume_name: str, size_kb: int, files: int, lifetime_s: int
+    ) -> Container:
         """Make volume and container, not yet started. Raises `EvaluationFailed(platform_error | image_unavailable)`."""
         mounts_check(spec.mounts)
         home_key = owner_key(engine.home, "", "unlearn")
@@ -59,14 +61,7 @@ class Container:
                 lifetime_s=lifetime_s + flags.BACKSTOP_S,
             )
             container.id = container._create(arguments, home_key)
-            container._switch = DeadManSwitch(
-                [
-                    shlex.join(engine.command("rm", "-f", "-t", "0", "-v", "-i", container.id)),
-                    f"umount {shlex.quote(str(volume.path))} || umount -l {shlex.quote(str(volume.path))}",
-                    f"rmdir {shlex.quote(str(volume.path))} {shlex.quote(str(volume.path.parent))}",
-                ],
-                engine.environment(),
-            )
+            container._switch = DeadManSwitch(container._cleanup_commands(), engine.environment())
             container._prove()
         except BaseException:
             container.close()
@@ -92,13 +87,24 @@ class Container:
             raise EvaluationFailed(FailureCode.IMAGE_UNAVAILABLE, f"{self.spec.image} is not on this machine")
         raise platform_failure("the container could not be created", failure)
 
+    def _cleanup_commands(self) -> list[str]:
+        """What `close` does, in shell: for when this process is no more."""
+        path, folder = (shlex.quote(str(item)) for item in (self.volume.path, self.volume.path.parent))
+        groups = f"/sys/fs/cgroup/*{self.meter.name} /sys/fs/cgroup{self.meter.name}"
+        return [
+            shlex.join(self.engine.command("rm", "-f", "-t", "0", "-v", "-i", self.id)),
+            f"umount {path} || umount -l {path}",
+            f"rmdir {path} {folder}",
+            f'sleep 1; for group in {groups}; do rmdir "$group"/*/ "$group"; done',
+        ]
+
     def report(self) -> dict[str, Any]:
         """`podman inspect` of this container."""
         return dict(self.engine.json("inspect", "--type", "container", self.id)[0])
 
     def _prove(self) -> None:
         if wrong := flags.flags_wrong(self.report(), self.spec):
-            raise EvaluationFailed(FailureCode.PLATFORM_ERROR, "the engine dropped isolation flags: " + "; ".join(wrong))
+            raise platform_failure("the engine dropped isolation flags", ValueError("; ".join(wrong)))
 
     def start(self) -> None:
         try:
@@ -141,7 +147,7 @@ class Container:
             return round(measured_s, 3)
         return round(max(0.0, ended - began), 3) if ended > began > 0 else round(measured_s, 3)
 
-    def failure(self, code: int, output: Output) -> tuple[FailureCode, str] | None:
+    def failure(self, code: int) -> tuple[FailureCode, str] | None:
         """Why it ended badly, by what was counted; None for exit 0. See the contract's list of codes."""
         limits = self.spec.limits
         if self.killed:
@@ -153,9 +159,10 @@ class Container:
         if self.meter.oom_kills > 0 or (code == 137 and self.meter.memory_reached(limits.ram_mb * _MB)):
             return FailureCode.OUT_OF_MEMORY, f"was killed at its memory limit of {limits.ram_mb} MB"
         if self.spec.role == "unlearn" and (self.volume.full() or code == 153):
-            return FailureCode.OUTPUT_TOO_LARGE, f"filled /out ({limits.out_mb} MB, {limits.out_files} files) and exited with {code}"
+            room = f"{limits.out_mb} MB, {limits.out_files} files"
+            return FailureCode.OUTPUT_TOO_LARGE, f"filled /out ({room}) and exited with {code}"
         if self.meter.processes_reached(limits.pids):
-            return FailureCode.TOO_MANY_PROCESSES, f"reached its limit of {limits.pids} processes and exited with {code}"
+            return FailureCode.TOO_MANY_PROCESSES, f"reached its limit of {limits.pids} processes, exited with {code}"
         return FailureCode.METHOD_ERROR, f"exited with {code}"
 
     def _never_started(self) -> tuple[FailureCode, str] | None:

@@ -72,7 +72,9 @@ class Engine:
             if shutil.which(name) is None:
                 found.append(f"`{name}` is not installed: apt-get install --no-install-recommends podman runc")
         if os.geteuid() != 0:
-            found.append("containers need root (rootless podman cannot enforce memory limits): run as root, or use the process backend")
+            found.append(
+                "containers need root (rootless, limits are not enforced): run as root, or use the process backend"
+            )
         return found
 
     def command(self, *arguments: str) -> list[str]:

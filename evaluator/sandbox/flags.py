@@ -73,8 +73,19 @@ def create_arguments(
         *("--label", f"{LABEL_HOME}={home_key}", "--label", f"{LABEL_DEADLINE}={int(deadline)}"),
         # What it can reach: nothing.
         *("--network", "none", "--no-hosts", "--hostname", "sandbox", "--http-proxy=false"),
-        *("--cgroupns", "private", "--cgroup-parent", cgroup, "--ipc", "private", "--pid", "private", "--uts", "private"),
-        # What it can write: an image's VOLUME, HEALTHCHECK or /sbin/init entrypoint would each open a way round read-only.
+        *(
+            "--cgroupns",
+            "private",
+            "--cgroup-parent",
+            cgroup,
+            "--ipc",
+            "private",
+            "--pid",
+            "private",
+            "--uts",
+            "private",
+        ),
+        # What it can write: a VOLUME, a HEALTHCHECK or /sbin/init as entrypoint would each open a way round read-only.
         *("--read-only", "--read-only-tmpfs=false", "--image-volume", "ignore", "--no-healthcheck"),
         *("--systemd", "false", "--sdnotify", "ignore"),
         *("--tmpfs", f"/tmp:rw,size={limits.tmp_mb}m,mode=1777,noexec,nosuid,nodev"),
@@ -98,7 +109,7 @@ def create_arguments(
 
 
 def flags_wrong(report: Mapping[str, Any], spec: ContainerSpec) -> list[str]:
-    """What `podman inspect` of a created container shows differently from what isolation needs; empty when all holds."""
+    """Where `podman inspect` of a created container shows less than isolation needs; empty when all holds."""
     host, limits = report["HostConfig"], spec.limits
     tmpfs = host.get("Tmpfs") or {}
     maps = host.get("IDMappings") or {}

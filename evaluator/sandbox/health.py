@@ -40,7 +40,7 @@ def health_wait(path: Path, ready_s: float, *, alive: Callable[[], bool]) -> str
 
 
 def _ask(path: Path, timeout_s: float) -> str:
-    """"200", or what was wrong, or "" while there is no socket."""
+    """ "200", or what was wrong, or "" while there is no socket."""
     try:
         # A link could lead to a socket of this machine: only a socket itself is connected to.
         if not stat.S_ISSOCK(path.lstat().st_mode):

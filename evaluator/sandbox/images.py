@@ -84,7 +84,9 @@ def folder_image_build(home: Path, folder: Path, *, name: str, config: ImageConf
 
 def main(arguments: list[str] | None = None) -> int:
     """`python -m evaluator.sandbox.images`: print the image ID of the reference image."""
-    parser = argparse.ArgumentParser(prog="python -m evaluator.sandbox.images", description=reference_image_build.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluator.sandbox.images", description=reference_image_build.__doc__
+    )
     repository = Path(__file__).resolve().parents[2]
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("PALIMPSEST_HOME") or repository / "var"))
     parser.add_argument("--methods", type=Path, default=repository / "methods")

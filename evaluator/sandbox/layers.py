@@ -35,7 +35,14 @@ SITE = "opt/site"
 OTHER_WAY = "build deploy/image/Containerfile with podman or docker instead, and name the image by its ID"
 
 _MERGED = ("bin", "sbin", "lib", "lib64")
-_NOT_COPIED = ("/usr/share/man/", "/usr/share/doc/", "/usr/share/locale/", "/usr/share/lintian/", "/usr/share/i18n/", "/etc/init.d/")
+_NOT_COPIED = (
+    "/usr/share/man/",
+    "/usr/share/doc/",
+    "/usr/share/locale/",
+    "/usr/share/lintian/",
+    "/usr/share/i18n/",
+    "/etc/init.d/",
+)
 _PASSWD = b"root:x:0:0:root:/root:/usr/sbin/nologin\nmethod:x:10001:10001:method:/tmp:/usr/sbin/nologin\n"
 _GROUP = b"root:x:0:\nmethod:x:10001:\n"
 
@@ -45,12 +52,35 @@ _DROPPED_FOLDERS = ("torch/include/", "torch/test/", "torch/share/", "torch/lib/
 _DROPPED_SUFFIXES = (".a", ".pyi", ".h", ".cuh", ".hpp", ".c", ".cpp", ".cu", ".pyx", ".pxd")
 _DROPPED_TESTS = ("numpy", "sympy", "networkx", "mpmath")
 # Compiled pyc only for what the common path imports; the rest compiles when it is first asked for.
-_NO_BYTECODE = ("torch/testing/", "torch/onnx/", "torch/_inductor/codegen/", "sympy/", "networkx/", "setuptools/", "pygments/")
-_MODELS_WITH_BYTECODE = ("auto", "llama", "gpt2", "gpt_neox", "qwen2", "qwen3", "gemma", "gemma2", "mistral", "phi", "smollm3", "encoder_decoder")
+_NO_BYTECODE = (
+    "torch/testing/",
+    "torch/onnx/",
+    "torch/_inductor/codegen/",
+    "sympy/",
+    "networkx/",
+    "setuptools/",
+    "pygments/",
+)
+_MODELS_WITH_BYTECODE = (
+    "auto",
+    "llama",
+    "gpt2",
+    "gpt_neox",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "mistral",
+    "phi",
+    "smollm3",
+    "encoder_decoder",
+)
 
 
 def refused(detail: str) -> EvaluationFailed:
-    return EvaluationFailed(FailureCode.PLATFORM_ERROR, f"the reference image cannot be built here: {detail}; {OTHER_WAY}")
+    return EvaluationFailed(
+        FailureCode.PLATFORM_ERROR, f"the reference image cannot be built here: {detail}; {OTHER_WAY}"
+    )
 
 
 def text_hash(*parts: str) -> str:
@@ -130,7 +160,9 @@ def site_distributions(roots: Iterable[str] = SITE_ROOTS) -> dict[str, importlib
 
 def site_key(distributions: dict[str, importlib.metadata.Distribution]) -> str:
     """Hash of every package's own list of files with their hashes."""
-    return text_hash("site", *(f"{name} {item.version}\n{item.read_text('RECORD')}" for name, item in distributions.items()))
+    return text_hash(
+        "site", *(f"{name} {item.version}\n{item.read_text('RECORD')}" for name, item in distributions.items())
+    )
 
 
 def site_entries(distributions: dict[str, importlib.metadata.Distribution]) -> Iterator[Entry]:
@@ -206,7 +238,7 @@ def _file_entries(source: Path, target: str, *, bytecode: bool) -> Iterator[Entr
 
 
 def _bytecode(source: Path, target: str) -> bytes | None:
-    """An unchecked-hash pyc: with every file time zero, a pyc checked by time would be stale and compiled at each start."""
+    """An unchecked-hash pyc: with every file time zero, one checked by time would be stale at each start."""
     text = source.read_bytes()
     code = _bytecode_cached(source, text)
     if code is None:
@@ -229,7 +261,7 @@ def _bytecode_cached(source: Path, text: bytes) -> types.CodeType | None:
     if data[:4] != importlib.util.MAGIC_NUMBER or data[4:8] != b"\0\0\0\0" or data[8:16] != expected:
         return None
     try:
-        code = marshal.loads(data[16:])
+        code = marshal.loads(data[16:])  # noqa: S302 - this interpreter trusts these files at every import
     except (EOFError, ValueError, TypeError):
         return None
     return code if isinstance(code, types.CodeType) else None

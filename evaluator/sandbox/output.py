@@ -77,7 +77,7 @@ class Output:
 
     def _line(self, line: bytes) -> None:
         # A progress bar on the same stream ends in \r, not in a new line.
-        text = line.rsplit(b"\r", 1)[-1].strip()
+        text = line.strip().rsplit(b"\r", 1)[-1].strip()
         if not (text.startswith(b"{") and b'"progress"' in text):
             return
         try:
@@ -93,14 +93,23 @@ class Output:
 
     def _write(self) -> None:
         self._logged_bytes = self.received
-        head = f"[the first {self.received - KEPT_BYTES} bytes of output are not kept]\n" if self.received > KEPT_BYTES else ""
+        head = (
+            f"[the first {self.received - KEPT_BYTES} bytes of output are not kept]\n"
+            if self.received > KEPT_BYTES
+            else ""
+        )
         partial = self.log.with_name(f".{self.log.name}.partial")
         partial.write_text(head + self.tail())
         partial.replace(self.log)
 
 
 def follow(
-    process: subprocess.Popen[bytes], output: Output, *, tick: Callable[[], None], deadline: float, end: Callable[[], None]
+    process: subprocess.Popen[bytes],
+    output: Output,
+    *,
+    tick: Callable[[], None],
+    deadline: float,
+    end: Callable[[], None],
 ) -> bool:
     """Read a process to its end; call `end` once past `deadline` (monotonic seconds). Whether the deadline was met.
 

@@ -1,4 +1,4 @@
-"""The backend with isolation: root podman and runc, no network, nothing writable but what is sized, its own deadline."""
+"""The backend with isolation: root podman and runc, no network, nothing writable without a size, its own deadline."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class PodmanSandbox:
             began = time.monotonic()
             container.start()
             code = container.wait(output, limits.wall_s)
-            failure = container.failure(code, output)
+            failure = container.failure(code)
             if failure is not None and failure[0] is FailureCode.PLATFORM_ERROR:
                 raise EvaluationFailed(*failure)
             yield ContainerExit(
@@ -118,7 +118,7 @@ class PodmanSandbox:
             def follow() -> None:
                 code = container.wait(output, spec.limits.wall_s)
                 if not closing.is_set():
-                    failure = container.failure(code, output)
+                    failure = container.failure(code)
                     handle.extra |= {
                         "exit": str(code),
                         "failure": (failure[0] if failure else FailureCode.SERVER_DIED).value,
@@ -133,7 +133,8 @@ class PodmanSandbox:
                 if not container.running():
                     follower.join(10.0)
                     problem = f"the server {handle.extra.get('reason', 'ended')}"
-                code = FailureCode.START_FAILED if handle.extra.get("failure") == "start_failed" else FailureCode.SERVER_NOT_READY
+                never_started = handle.extra.get("failure") == FailureCode.START_FAILED
+                code = FailureCode.START_FAILED if never_started else FailureCode.SERVER_NOT_READY
                 raise EvaluationFailed(code, _detail(problem, output))
             yield handle
         finally:

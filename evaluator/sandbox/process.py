@@ -7,7 +7,6 @@ code of a stranger.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import platform
 import resource
@@ -116,7 +115,8 @@ class ProcessSandbox:
                         if not child.running():
                             problem = "the server ended before it was ready"
                         raise EvaluationFailed(
-                            FailureCode.SERVER_NOT_READY, f"{problem}\n--- last output ---\n{output.tail(_DETAIL_BYTES)}"
+                            FailureCode.SERVER_NOT_READY,
+                            f"{problem}\n--- last output ---\n{output.tail(_DETAIL_BYTES)}",
                         )
                     yield ServerHandle(socket, is_alive=child.running, tail=output.tail)
                 finally:
@@ -163,7 +163,8 @@ def method_command(image: str) -> tuple[list[str], Path]:
     folder = Path(image)
     if not folder.is_absolute() or not folder.is_dir():
         raise EvaluationFailed(
-            FailureCode.IMAGE_UNAVAILABLE, f"{image} is not a folder: the process backend takes the absolute path of one"
+            FailureCode.IMAGE_UNAVAILABLE,
+            f"{image} is not a folder: the process backend takes the absolute path of one",
         )
     for package in (folder, *folder.parents):
         if package.name == "methods" and (package / "__main__.py").is_file():
@@ -191,7 +192,12 @@ class _Child:
         temporary.mkdir(parents=True, exist_ok=True)
         environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
         environment |= {name: _placed(value, places) for name, value in container_environment(spec).items()}
-        environment |= {"TMPDIR": str(temporary), "HOME": str(temporary), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {
+            "TMPDIR": str(temporary),
+            "HOME": str(temporary),
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         environment |= {_RUN: spec.run_id, _DEADLINE: str(time.time() + spec.limits.wall_s), "PYTHONUNBUFFERED": "1"}
         try:
             self.process = subprocess.Popen(
@@ -206,7 +212,9 @@ class _Child:
         except OSError as error:
             raise EvaluationFailed(FailureCode.START_FAILED, f"{command[0]} did not start: {error}") from None
         _limit(self.process.pid, spec.limits)
-        self.switch = DeadManSwitch([f"kill -9 -- -{self.process.pid}"], environment)
+        self.switch = DeadManSwitch(
+            [f"kill -KILL -{self.process.pid}"], {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
+        )
 
     def wait(self, output: Output) -> int:
         deadline = time.monotonic() + self.limits.wall_s
@@ -254,13 +262,18 @@ def _failure(child: _Child, code: int, output: Output, out: Path) -> tuple[Failu
     if child.killed:
         return FailureCode.TIMEOUT, f"ran past {limits.wall_s} s and was killed"
     sizes = [path.lstat().st_size for path in out.rglob("*")]
-    if sum(sizes) > limits.out_mb * _MB or len(sizes) > limits.out_files or code == -signal.SIGXFSZ:
-        detail = f"left {sum(sizes) >> 20} MB in {len(sizes)} files; the limits are {limits.out_mb} MB and {limits.out_files} files"
-        return FailureCode.OUTPUT_TOO_LARGE, detail
+    # A write past the limit of file sizes stops exactly there, so a method that failed may have just reached it.
+    room = limits.out_mb * _MB + (code == 0)
+    if sum(sizes) >= room or len(sizes) > limits.out_files or code == -signal.SIGXFSZ:
+        left = f"left {sum(sizes) >> 20} MB in {len(sizes)} files"
+        return FailureCode.OUTPUT_TOO_LARGE, f"{left}; the limits are {limits.out_mb} MB and {limits.out_files} files"
     if code == 0:
         return None
     if any(mark in output.tail(_DETAIL_BYTES) for mark in _NO_MEMORY):
-        return FailureCode.OUT_OF_MEMORY, f"could not get memory within its limit of {limits.ram_mb} MB and exited with {code}"
+        return (
+            FailureCode.OUT_OF_MEMORY,
+            f"could not get memory within its limit of {limits.ram_mb} MB and exited with {code}",
+        )
     return FailureCode.METHOD_ERROR, f"exited with {code}"
 
 

@@ -86,7 +86,7 @@ def ignore_progress(_: Progressed) -> None:
 
 
 class Sandbox(Protocol):
-    """A backend. Its methods raise `EvaluationFailed(platform_error | image_… | start_failed)` for what is not the method's doing."""
+    """A backend. What is not the method's doing is raised, as `EvaluationFailed(platform_error | image_…)`."""
 
     name: str
 
@@ -104,12 +104,14 @@ class Sandbox(Protocol):
         """Run to the end with a fresh, size-capped /out; the context keeps `out_dir` readable until it closes."""
         ...
 
-    def serve(self, spec: ContainerSpec, *, scratch: Path, log: Path, ready_s: float = 120.0) -> AbstractContextManager[Server]:
+    def serve(
+        self, spec: ContainerSpec, *, scratch: Path, log: Path, ready_s: float = 120.0
+    ) -> AbstractContextManager[Server]:
         """Start a server and wait for GET /health; raises `EvaluationFailed(server_not_ready)`."""
         ...
 
     def sweep(self, run_id: str | None = None) -> int:
-        """Remove containers and mounts left by a crash (of one run, or of all that are past their deadline); returns how many."""
+        """Remove what a crash left (of one run, or of all that are past their deadline); how many things it was."""
         ...
 
     def describe(self) -> dict[str, str]:

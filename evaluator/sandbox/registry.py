@@ -28,7 +28,8 @@ def image_pull(engine: Engine, image: str) -> ImageReport | None:
         return None
     if image.startswith("sha256:"):
         raise _unavailable(image, "is not on this machine: load it first, or name it as NAME@sha256:<digest>")
-    if "/" not in image or "." not in image.split("/")[0] and not _LOCAL.match(image):
+    host, slash, _ = image.partition("/")
+    if not slash or not ("." in host or _LOCAL.match(image)):
         raise _unavailable(image, "names no registry: write it in full, as registry.example/name@sha256:<digest>")
     plain = ["--tls-verify=false"] if _LOCAL.match(image) else []
     size = _announced_bytes(engine, image, plain)
@@ -37,7 +38,9 @@ def image_pull(engine: Engine, image: str) -> ImageReport | None:
     try:
         engine.run("pull", "--quiet", *plain, image, timeout_s=_PULL_S)
     except EngineError as error:
-        raise _unavailable(image, f"could not be pulled: {error.output.splitlines()[-1] if error.output else error}") from None
+        raise _unavailable(
+            image, f"could not be pulled: {error.output.splitlines()[-1] if error.output else error}"
+        ) from None
     return None
 
 

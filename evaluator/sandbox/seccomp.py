@@ -18,10 +18,11 @@ PROFILE = Path(__file__).with_name("seccomp.json")
 
 TAKEN_AWAY = frozenset(
     (
-        "unshare setns mount umount umount2 pivot_root move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr "
-        "keyctl add_key request_key ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd bpf perf_event_open userfaultfd "
-        "io_uring_setup io_uring_enter io_uring_register name_to_handle_at open_by_handle_at chroot mknod mknodat syslog quotactl "
-        "clone clone3 socket socketpair socketcall ipc mbind set_mempolicy migrate_pages move_pages"
+        "unshare setns mount umount umount2 pivot_root move_mount open_tree fsopen fsconfig fsmount fspick "
+        "mount_setattr keyctl add_key request_key ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd bpf "
+        "perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register name_to_handle_at "
+        "open_by_handle_at chroot mknod mknodat syslog quotactl clone clone3 socket socketpair socketcall ipc mbind "
+        "set_mempolicy migrate_pages move_pages"
     ).split()
 )
 

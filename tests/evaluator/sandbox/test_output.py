@@ -1,0 +1,93 @@
+"""However a method prints, progress is read and memory stays small."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from evaluator.sandbox import Progressed
+from evaluator.sandbox.output import KEPT_BYTES, Output, follow
+
+
+@pytest.fixture
+def seen() -> list[Progressed]:
+    return []
+
+
+@pytest.fixture
+def output(tmp_path: Path, seen: list[Progressed]) -> Output:
+    return Output(tmp_path / "run.log", seen.append)
+
+
+def test_a_line_cut_in_pieces_is_put_together(output: Output, seen: list[Progressed]) -> None:
+    for piece in (b'{"prog', b'ress": 0.5, "sta', b'ge": "x"}', b"\n"):
+        output.feed(1, piece)
+    output.close()
+    assert seen == [Progressed(0.5, "x")]
+
+
+def test_two_streams_do_not_mix_their_lines(output: Output, seen: list[Progressed]) -> None:
+    output.feed(1, b'{"progress": 0.5, ')
+    output.feed(2, b"a warning\n")
+    output.feed(1, b'"stage": "x"}\n')
+    output.close()
+    assert seen == [Progressed(0.5, "x")]
+
+
+def test_a_progress_bar_on_the_same_line_is_skipped_over(output: Output, seen: list[Progressed]) -> None:
+    output.feed(1, b' 50%|##   |\r100%|#####|\r{"progress": 1}\r\n')
+    output.close()
+    assert seen == [Progressed(1.0, "")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"progress": NaN}',
+        b'{"progress": true}',
+        b'{"progress": "0.5"}',
+        b'["progress"]',
+        b'{"progress": ' + b"[" * 3000,
+        b'{"progress": 0.5, "x": "' + b"y" * 5000 + b'"}',
+    ],
+)
+def test_what_is_no_progress_is_no_error(output: Output, seen: list[Progressed], line: bytes) -> None:
+    output.feed(1, line + b"\n")
+    output.close()
+    assert seen == []
+
+
+def test_out_of_range_is_clamped(output: Output, seen: list[Progressed]) -> None:
+    output.feed(1, b'{"progress": -3}\n')
+    output.close()
+    assert seen == [Progressed(0.0, "")]
+
+
+def test_many_lines_at_once_are_one_call(output: Output, seen: list[Progressed]) -> None:
+    output.feed(1, b'{"progress": 0.1}\n' * 10_000 + b'{"progress": 0.9}\n')
+    output.tick()
+    output.close()
+    assert seen == [Progressed(0.9, "")]
+
+
+def test_the_log_keeps_the_end_and_says_that_it_did(output: Output, tmp_path: Path) -> None:
+    output.feed(1, b"x" * 1_000_000 + b"\n\x1b[31mred\x1b[0m\x00 end\n")
+    output.close()
+    text = (tmp_path / "run.log").read_text()
+    assert text.startswith("[the first ")
+    assert text.endswith("\nred end\n")
+    assert len(text) <= KEPT_BYTES + 100
+
+
+def test_a_grandchild_that_keeps_the_pipe_open_is_not_waited_for(output: Output) -> None:
+    program = "import subprocess; subprocess.Popen(['sleep', '30']); print('parent ends')"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    began = time.monotonic()
+    assert follow(process, output, tick=lambda: None, deadline=math.inf, end=process.kill)
+    assert time.monotonic() - began < 5
+    assert "parent ends" in output.tail()
