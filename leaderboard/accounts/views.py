@@ -24,7 +24,10 @@ from leaderboard.methods.selectors import submission_list
 def home(request: HttpRequest) -> HttpResponse:
     """What this person has submitted, and where it stands."""
     user = cast(User, request.user)
-    context = {"submissions": submission_list(submitter=user)[:100], "n_tokens": user.auth_token_set.count()}
+    context = {
+        "submissions": submission_list(submitter=user)[:100],
+        "n_tokens": AuthToken.objects.filter(user=user).count(),
+    }
     return render(request, "accounts/home.html", context)
 
 
@@ -34,17 +37,18 @@ def home(request: HttpRequest) -> HttpResponse:
 def tokens(request: HttpRequest) -> HttpResponse:
     """The person's tokens; a new one is shown once, in the answer to the form that made it."""
     user = cast(User, request.user)
+    mine = AuthToken.objects.filter(user=user)
     fresh = ""
     form = TokenForm(request.POST or None)
     limit = settings.REST_KNOX["TOKEN_LIMIT_PER_USER"]
     if request.method == "POST" and form.is_valid():
-        if user.auth_token_set.count() >= limit:
+        if mine.count() >= limit:
             form.add_error(None, f"You have {limit} tokens, which is the limit. Revoke one below, then make a new one.")
         else:
             days = form.cleaned_data["days"]
             _, fresh = AuthToken.objects.create(user=user, expiry=timedelta(days=days) if days else None)
             form = TokenForm()
-    context = {"tokens": user.auth_token_set.order_by("-created"), "form": form, "fresh": fresh}
+    context = {"tokens": mine.order_by("-created"), "form": form, "fresh": fresh}
     return render(request, "accounts/tokens.html", context)
 
 

@@ -80,7 +80,7 @@ def _side(column: Column, first: Entry, entry: Entry) -> Side:
 
 
 def _verdict(column: Column, base: Score, score: Score) -> str:
-    """Apart only where the two intervals do not touch: a cautious reading, stricter than the paired test of the ranks."""
+    """Apart only where the two intervals do not touch: a cautious reading, stricter than the ranks' paired test."""
     if base.low is None or base.high is None or score.low is None or score.high is None:
         return ""
     if score.low > base.high:

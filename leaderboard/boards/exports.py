@@ -108,9 +108,9 @@ def board_latex(payload: Mapping[str, Any]) -> bytes:
     columns = columns_read(payload)
     columns = tuple(column for column in columns if column.headline) or columns
     entries = entries_read(payload)
+    origin = f"{payload['board']}, evaluator {payload['evaluator']}, {payload['generated_at']}"
     lines = [
-        f"% {latex_escape(str(payload['board']))}, evaluator {latex_escape(str(payload['evaluator']))}, "
-        f"{payload['generated_at']}",
+        f"% {latex_escape(origin)}",
         r"% needs \usepackage{booktabs}",
         r"\begin{tabular}{rl" + "r" * len(columns) + "}",
         r"\toprule",

@@ -104,7 +104,7 @@ _NO_SCORE = Score()
 
 def columns_read(payload: Mapping[str, Any]) -> tuple[Column, ...]:
     """The columns of a Board JSON, groups together in the order in which the board shows them."""
-    known = {name for name in Column.__dataclass_fields__}
+    known = set(Column.__dataclass_fields__)
     columns = [Column(**{key: value for key, value in item.items() if key in known}) for item in payload["columns"]]
     order = {key: place for place, key in enumerate(_GROUP_ORDER)}
     return tuple(sorted(columns, key=lambda column: order.get(column.group, len(order))))

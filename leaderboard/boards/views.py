@@ -60,7 +60,7 @@ def _release(slug: str) -> Release:
 @require_safe
 def board_list(request: HttpRequest) -> HttpResponse:
     """Every board with the first of its ranking."""
-    lines = []
+    lines: list[dict[str, Any]] = []
     for line in selectors.board_list():
         entries = entries_read(line.snapshot.payload) if line.snapshot else ()
         top = [entry for entry in entries if entry.rank is not None and not entry.is_control][:3]
@@ -70,7 +70,7 @@ def board_list(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@csp_update({"style-src": [UNSAFE_INLINE]})  # Plotly writes a style element of its own
+@csp_update({"style-src": [UNSAFE_INLINE]})  # type: ignore[arg-type]  # Plotly writes a style element of its own
 def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """The ranking, the plot and everything that one needs to cite or to question it."""
     probe = BoardQuery.parse(request.GET, columns=())

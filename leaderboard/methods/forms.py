@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django import forms
+from django.http import QueryDict
 
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.selectors import release_list
@@ -35,7 +36,7 @@ class SubmissionForm(forms.Form):
     image = forms.CharField(
         label="Image digest",
         max_length=400,
-        help_text="The image ID <code>sha256:…</code>, or <code>name@sha256:…</code>. A tag alone can move, so it is refused.",
+        help_text="The image ID <code>sha256:…</code>, or <code>name@sha256:…</code>; a tag can move, so it is refused.",
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off", "class": "code"}),
     )
     manifest = forms.CharField(
@@ -71,10 +72,13 @@ class SubmissionForm(forms.Form):
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in ("manifest", "manifest_file", "method"):
-            setattr(self.fields[name], "stands_alone", True)  # optional to Django only: `clean` asks for one of the two
+            self.fields[name].widget.attrs["data-stands-alone"] = (
+                ""  # no word “optional”: `clean` asks for one of the two
+            )
         mine = Method.objects.filter(owner=user).order_by("name").values_list("slug", "name")
         method, releases = self.fields["method"], self.fields["releases"]
-        assert isinstance(method, forms.ChoiceField) and isinstance(releases, forms.MultipleChoiceField)
+        assert isinstance(method, forms.ChoiceField)
+        assert isinstance(releases, forms.MultipleChoiceField)
         method.choices = [("", "As the manifest says"), *mine]
         releases.choices = [
             (release.slug, f"{release.title} ({release.split} split, {release.size} facts)")
@@ -104,8 +108,9 @@ class SubmissionForm(forms.Form):
                 self.add_error("manifest_file", f"“{upload.name}” is not UTF-8 text; save it as UTF-8 TOML or JSON.")
                 return cleaned
             # What was uploaded stands in the text field from here on, so that it is kept when something is refused.
-            self.data = self.data.copy()
-            self.data["manifest"] = text
+            data = cast(QueryDict, self.data).copy()
+            data["manifest"] = text
+            self.data = data
         if not text.strip():
             self.add_error("manifest", "The manifest is missing: paste method.toml here or choose the file.")
             return cleaned

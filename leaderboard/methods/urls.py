@@ -12,5 +12,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("submissions/<slug:submission_id>/", views.submission_detail, name="submission"),
     path("submissions/<slug:submission_id>/status/", views.submission_status, name="submission-status"),
     path("submissions/<slug:submission_id>/manifest.json", views.submission_manifest, name="manifest"),
+    path("submissions/<slug:submission_id>/method.toml", views.submission_toml, name="toml"),
     path("submissions/<slug:submission_id>/withdraw/", views.submission_withdraw, name="withdraw"),
 ]

@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -23,6 +24,7 @@ from leaderboard.methods import checks, selectors, services
 from leaderboard.methods.forms import SubmissionForm, initial_of
 from leaderboard.methods.models import Division, Kind, Method, Submission, SubmissionState
 from leaderboard.methods.policies import may_see_problems, may_submit_for, may_withdraw
+from leaderboard.methods.toml import manifest_toml
 from leaderboard.runs.views import STOP_POLLING
 
 _SETTLED = {SubmissionState.REFUSED, SubmissionState.WITHDRAWN}
@@ -62,6 +64,8 @@ def method_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "boards": boards,
         "may_submit": may_submit_for(request.user, method),
         "divisions": dict(Division.choices),
+        "release": _public_release(latest) if latest else "",
+        "toml": request.build_absolute_uri(reverse("methods:toml", args=[latest.id])) if latest else "",
         "bibtex": bibtex(
             key=f"palimpsest-{method.slug}",
             title=f"{method.name} {latest.version if latest else ''}".strip() + ", as run on Palimpsest",
@@ -74,9 +78,17 @@ def method_detail(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "methods/detail.html", context)
 
 
+def _public_release(submission: Submission) -> str:
+    """The slug of the public split that goes with what it was submitted to."""
+    first = next(iter(submission.releases.all()), None)
+    if first is None:
+        return ""
+    return first.public_sibling_slug if first.is_hidden else first.slug
+
+
 def _placements(slug: str) -> list[dict[str, Any]]:
     """Where the method stands: one item a board and entry, with the scores that are shown on its page."""
-    found = []
+    found: list[dict[str, Any]] = []
     for line in board_list():
         if line.snapshot is None:
             continue
@@ -144,11 +156,20 @@ def submission_status(request: HttpRequest, submission_id: str) -> HttpResponse:
 
 @require_safe
 def submission_manifest(request: HttpRequest, submission_id: str) -> HttpResponse:
-    """The manifest as a file that `palimpsest try` and `palimpsest submit` read."""
+    """The manifest as JSON, the form that the API takes."""
     submission = _submission(submission_id)
     body = json.dumps(submission.manifest, indent=2, ensure_ascii=False)
     response = HttpResponse(body + "\n", content_type="application/json")
     response["Content-Disposition"] = f'attachment; filename="{submission_id}-manifest.json"'
+    return response
+
+
+@require_safe
+def submission_toml(request: HttpRequest, submission_id: str) -> HttpResponse:
+    """The manifest as `method.toml`."""
+    submission = _submission(submission_id)
+    response = HttpResponse(manifest_toml(submission.manifest), content_type="application/toml; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="method.toml"'
     return response
 
 

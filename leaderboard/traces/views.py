@@ -54,11 +54,11 @@ def trace_browse(request: HttpRequest, run_id: str) -> HttpResponse:
     kind = request.GET.get("kind", "")
     search = request.GET.get("q", "").strip()[:100]
     asked = {name: request.GET.get(name, "") for name in _MARKS}
-    number = request.GET.get("page", "1")
-    number = int(number) if number.isdecimal() and len(number) < 7 else 1
+    asked_page = request.GET.get("page", "1")
+    number = max(1, int(asked_page)) if asked_page.isdecimal() and len(asked_page) < 7 else 1
     page = selectors.trace_page(
         trace,
-        offset=max(number - 1, 0) * PAGE_ROWS,
+        offset=(number - 1) * PAGE_ROWS,
         limit=PAGE_ROWS,
         kind=kind,
         search=search,
