@@ -23,6 +23,12 @@ def problem_make(field: str, value: object, problem: str, remedy: str) -> Proble
     }
 
 
+def problem_text(problem: Problem) -> str:
+    """One line: field, value, what is wrong, what to do."""
+    value = f" {problem['value']!r}" if problem["value"] else ""
+    return f"{problem['field']}{value}: {problem['problem']} ({problem['remedy']})"
+
+
 class Refused(Exception):
     """A request that cannot be done. `problems` holds every reason; `status` is its HTTP status."""
 
@@ -30,7 +36,7 @@ class Refused(Exception):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        super().__init__("; ".join(f"{p['field']}: {p['problem']} ({p['remedy']})" for p in problems))
+        super().__init__("; ".join(problem_text(problem) for problem in problems))
 
 
 class Duplicate(Refused):

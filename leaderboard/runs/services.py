@@ -34,7 +34,6 @@ logger = structlog.get_logger(__name__)
 PRIORITY_TRYOUT = 10
 TRYOUT_FAILED = "Not started: its try-out"
 LOG_TAIL_BYTES = 65_536
-_BACKOFF_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -246,7 +245,7 @@ def run_end(
             detail=detail[-LOG_TAIL_BYTES:],
             log_tail=log_tail[-LOG_TAIL_BYTES:],
             finished_at=None if requeued else now,
-            queued_at=now + timedelta(seconds=_BACKOFF_S * max(attempt - 1, 0)) if requeued else F("queued_at"),
+            queued_at=now + timedelta(seconds=settings.RUN_BACKOFF_S * attempt) if requeued else F("queued_at"),
             rung_at=None if requeued else F("rung_at"),
             needs_sweep=needs_sweep,
         )

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import structlog
 from django.conf import settings
-from django.db import OperationalError, close_old_connections
+from django.db import OperationalError
 from django.utils import timezone
 
 from evaluator.contract import FailureCode, Job, Limits, Progress, manifest_parse
+from leaderboard.core.db import connections_renew
 from leaderboard.runs import services
 from leaderboard.runs.evaluator import evaluator_call, evaluator_start, group_stop
 from leaderboard.runs.ingest import OutputsBad, file_tail, log_tail_read, outputs_take, progress_read
@@ -55,7 +56,7 @@ def work_until_empty() -> int:
     done = 0
     with slot_take() as free:
         while free and not stopping.is_set():
-            close_old_connections()
+            connections_renew()
             lease = services.run_claim(owner=worker_name(), host=socket.gethostname())
             if lease is None:
                 break
@@ -132,7 +133,7 @@ def _watch(lease: Lease, run: Run, process: subprocess.Popen[bytes], out_dir: Pa
                     return "cancel"
         except OperationalError as error:  # a database that is away for a moment is no reason to lose a run
             logger.warning("database away; trying again", run=run.id, error=str(error))
-            close_old_connections()
+            connections_renew()
         if time.monotonic() >= deadline:
             group_stop(process, grace_s=settings.RUN_KILL_GRACE_S)
             return "deadline"
@@ -251,7 +252,7 @@ def worker_beacon() -> None:
     started = timezone.now()
     while not stopping.is_set():
         try:
-            close_old_connections()
+            connections_renew()
             fields = {"host": socket.gethostname(), "started_at": started, "seen_at": timezone.now()}
             Worker.objects.update_or_create(name=worker_name(), defaults=fields)
         except OperationalError as error:

@@ -212,6 +212,7 @@ RUN_POLL_S = env.float("RUN_POLL_S", default=0.25)
 RUN_WALL_S = env.float("RUN_WALL_S", default=7200.0)  # the whole run; containers have their own, shorter limits
 RUN_KILL_GRACE_S = env.float("RUN_KILL_GRACE_S", default=10.0)  # between SIGTERM and SIGKILL
 RUN_MAX_ATTEMPTS = env.int("RUN_MAX_ATTEMPTS", default=3)
+RUN_BACKOFF_S = env.float("RUN_BACKOFF_S", default=5.0)  # times the attempt, after a failure of the platform
 RUN_RING_AFTER_S = env.float("RUN_RING_AFTER_S", default=15.0)  # a run waiting longer gets its doorbell rung again
 RUNS_PER_HOST = env.int("RUNS_PER_HOST", default=1)
 WORKER_SILENT_S = env.float("WORKER_SILENT_S", default=60.0)

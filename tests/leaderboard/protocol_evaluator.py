@@ -1,0 +1,186 @@
+"""A small program that keeps the evaluator's protocol (inspect, run, rank, sweep) without any model.
+
+The site's tests drive it as a real child process: files, exit codes, signals and crashes are real; only the numbers
+mean nothing. What it does is said by the manifest's hparams: `behaviour` and `stage_s` (seconds a stage).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+HOME = Path(os.environ["PALIMPSEST_HOME"])
+REFUSED_DIGEST = "0" * 64
+VERSION = "0.0-protocol"
+METRICS = [
+    ("overall", "up", "overall", True),
+    ("forgetting", "up", "forget", True),
+    ("unlearn_wall_s", "down", "cost", False),
+]
+
+
+def main(argv: list[str]) -> int:
+    return {"inspect": inspect, "run": run, "rank": rank, "sweep": sweep}[argv[0]](argv[1:])
+
+
+def inspect(argv: list[str]) -> int:
+    image = argv[argv.index("--image") + 1]
+    manifest = json.loads(Path(argv[argv.index("--manifest") + 1]).read_text())
+    if manifest["hparams"].get("behaviour") == "inspect-crash":
+        return 1
+    bad = image.endswith(REFUSED_DIGEST)
+    problem = {"field": "image.user", "value": "root", "problem": "runs as root", "remedy": "set USER 65534"}
+    report = {"ok": not bad, "image_id": image.rsplit("@", 1)[-1], "problems": [problem] if bad else []}
+    print(json.dumps(report | {"size_bytes": 1, "user": "root" if bad else "65534", "architecture": "amd64"}))
+    return 2 if bad else 0
+
+
+def run(argv: list[str]) -> int:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # dies with its parent, as the real one
+    job = json.loads(Path(argv[0]).read_text())
+    work, out = Path(job["work_dir"]), Path(job["out_dir"])
+    hparams = job["manifest"]["hparams"]
+    behaviour, stage_s = hparams.get("behaviour", "ok"), float(hparams.get("stage_s", 0))
+    (out / "run.log").write_text("the method says hello\n")
+    if behaviour == "ignore-sigterm":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for stage in ("unlearning", "measuring", "scoring"):
+        done = work / f"{stage}.done"
+        if done.exists():
+            continue
+        progress(out, job, stage, 0.5, f"secret-ish words in {stage}")
+        with (work / "journal").open("a") as journal:
+            journal.write(f"{stage}\n")
+        time.sleep(stage_s)
+        if behaviour == f"method-error-{stage}":
+            progress(out, job, "failed", 0, "", failure="method_error", detail="Traceback: a hidden answer")
+            return 3
+        if behaviour == f"timeout-{stage}":
+            progress(out, job, "failed", 0, "", failure="timeout")
+            return 3
+        if behaviour == f"platform-error-{stage}":
+            progress(out, job, "failed", 0, "", failure="platform_error", detail="disk full")
+            return 4
+        if behaviour == f"crash-{stage}":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        done.touch()
+    if behaviour != "no-outputs":
+        outputs(out, job, leaks=behaviour == "leaky-trace")
+    progress(out, job, "done", 1, "")
+    return 0
+
+
+def progress(out: Path, job: dict, stage: str, fraction: float, message: str, **extra: str) -> None:
+    body = {"run_id": job["run_id"], "stage": stage, "fraction": fraction, "message": message, **extra}
+    draft = out / ".progress.json"
+    draft.write_text(json.dumps(body))
+    draft.replace(out / "progress.json")
+
+
+def outputs(out: Path, job: dict, *, leaks: bool) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    value = float(job["manifest"]["hparams"].get("value", 0.123456789))
+    infos = [
+        {
+            "key": key,
+            "version": f"{key}@1",
+            "label": key.title(),
+            "direction": direction,
+            "group": group,
+            "help": "?",
+            "headline": headline,
+        }
+        for key, direction, group, headline in METRICS
+    ]
+    scores = [
+        {"key": key, "version": f"{key}@1", "value": 37.31 if key.endswith("_s") else value, "low": 0.1, "high": 0.2}
+        for key, *_ in METRICS
+    ]
+    card = {
+        "run_id": job["run_id"],
+        "release": job["release"],
+        "evaluator": VERSION,
+        "seed": job["seed"],
+        "division": job["manifest"]["division"],
+        "stores_forget_text": False,
+        "metrics": infos,
+        "scores": scores,
+    }
+    (out / "scorecard.json").write_text(json.dumps(card))
+    digest = "a" * 64
+    receipt = dict.fromkeys(RECEIPT_DIGESTS, digest) | {
+        "run_id": job["run_id"],
+        "release": job["release"],
+        "image": job["image"],
+        "evaluator": VERSION,
+        "seed": job["seed"],
+        "backend": job["backend"],
+        "hardware": {"cpus": 2},
+        "versions": {},
+        "durations_s": {"unlearning": 37.31},
+        "issued_at": "2026-01-01T00:00:00Z",
+    }
+    (out / "receipt.json").write_text(json.dumps(receipt))
+    rows = 3
+    full = {
+        "item_id": ["a", "b", "c"],
+        "subject_key": ["x", "y", "z"],
+        "kind": ["verbatim", "paraphrase", "retain"],
+        "prompt": ["Who wrote Hamlet?"] * rows,
+        "reference": ["Shakespeare"] * rows,
+        "response": ["I do not know."] * rows,
+        "leak": [value] * rows,
+    }
+    pq.write_table(pa.table(full), out / "trace.parquet")
+    if not leaks:
+        full |= {name: pa.nulls(rows, pa.string()) for name in ("prompt", "reference", "response")}
+    pq.write_table(pa.table(full), out / "trace_public.parquet")
+
+
+RECEIPT_DIGESTS = (
+    "release_sha256 base_sha256 manifest_sha256 artifact_sha256 evaluator_sha256 scorecard_sha256 trace_sha256"
+).split()
+
+
+def rank(argv: list[str]) -> int:
+    spec = json.loads(Path(argv[0]).read_text())
+    found = []
+    for entry in spec["entries"]:
+        assert all(Path(files["trace"]).stat().st_size for files in entry["runs"])
+        card = json.loads(Path(entry["runs"][0]["scorecard"]).read_text())
+        scores = {s["key"]: {k: s[k] for k in ("value", "low", "high")} for s in card["scores"]}
+        found.append({"id": entry["id"], "scores": scores})
+    found.sort(key=lambda entry: -entry["scores"]["overall"]["value"])
+    for number, entry in enumerate(found, start=1):
+        entry |= {"rank": number, "rank_low": number, "rank_high": number, "tied_with": [], "pareto": number == 1}
+    columns = [
+        {
+            "key": key,
+            "label": key.title(),
+            "direction": direction,
+            "group": group,
+            "help": "?",
+            "headline": headline,
+            "version": f"{key}@1",
+        }
+        for key, direction, group, headline in METRICS
+    ]
+    Path(argv[argv.index("--out") + 1]).write_text(json.dumps({"columns": columns, "entries": found}))
+    return 0
+
+
+def sweep(argv: list[str]) -> int:
+    with (HOME / "sweeps.log").open("a") as log:
+        log.write(argv[argv.index("--run") + 1] + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

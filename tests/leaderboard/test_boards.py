@@ -1,0 +1,121 @@
+"""Boards: published after a scored run, immutable, and read with few queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leaderboard.accounts.models import User
+from leaderboard.benchmarks.models import Release
+from leaderboard.boards.models import BoardSnapshot
+from leaderboard.boards.selectors import board_latest, board_list, board_revision
+from leaderboard.boards.services import RankingFailed, board_publish, boards_refresh
+from leaderboard.methods.services import submission_withdraw
+from leaderboard.runs import doorbell, worker
+from leaderboard.runs.models import AppendOnlyError
+from tests.leaderboard.conftest import Submit
+
+pytestmark = pytest.mark.django_db
+
+
+def scored(submit: Submit, release: Release, *values: float) -> list[Any]:
+    found = [submit(release, name=f"Method {n}", hparams={"value": value}) for n, value in enumerate(values)]
+    worker.work_until_empty()
+    return found
+
+
+def test_the_board_json_is_what_was_promised(submit: Submit, public: Release) -> None:
+    low, high = scored(submit, public, 0.25, 0.75)
+    snapshot = board_publish(release_slug=public.slug)
+    assert snapshot is not None
+    board = snapshot.payload
+    assert {"board", "release", "evaluator", "generated_at", "columns", "rows"} <= set(board)
+    assert {"key", "label", "direction", "help"} <= set(board["columns"][0])
+    first, second = board["rows"]
+    assert (first["submission"], second["submission"]) == (high.id, low.id)
+    assert first["rank"] == first["rank_low"] == first["rank_high"] == 1
+    assert (first["method"], first["division"], first["kind"]) == ("Method 1", "weights", "unlearning")
+    assert first["scores"]["overall"] == {"value": 0.75, "low": 0.1, "high": 0.2}
+
+
+def test_a_hidden_board_has_withheld_numbers(submit: Submit, hidden: Release) -> None:
+    scored(submit, hidden, 0.123456789)
+    snapshot = board_publish(release_slug=hidden.slug)
+    assert snapshot is not None
+    scores = snapshot.payload["rows"][0]["scores"]
+    assert scores["overall"]["value"] == 0.123
+    assert scores["unlearn_wall_s"]["value"] == 50.0
+
+
+def test_publishing_again_without_a_change_makes_no_revision(submit: Submit, public: Release) -> None:
+    scored(submit, public, 0.5)
+    first = board_publish(release_slug=public.slug)
+    assert board_publish(release_slug=public.slug) == first
+    scored(submit, public, 0.6)
+    second = board_publish(release_slug=public.slug)
+    assert first is not None
+    assert second is not None
+    assert (first.revision, second.revision) == (1, 2)
+    kept = board_revision(release_slug=public.slug, evaluator=first.evaluator, revision=1)
+    assert kept.payload == first.payload
+    assert board_latest(release_slug=public.slug) == second
+
+
+def test_a_withdrawn_submission_leaves_the_next_revision(submit: Submit, public: Release, user: User) -> None:
+    stays, goes = scored(submit, public, 0.5, 0.6)
+    board_publish(release_slug=public.slug)
+    submission_withdraw(submission=goes, user=user)
+    snapshot = board_publish(release_slug=public.slug)
+    assert snapshot is not None
+    assert [row["submission"] for row in snapshot.payload["rows"]] == [stays.id]
+
+
+def test_a_snapshot_is_never_changed(submit: Submit, public: Release) -> None:
+    scored(submit, public, 0.5)
+    snapshot = board_publish(release_slug=public.slug)
+    assert snapshot is not None
+    with pytest.raises(AppendOnlyError):
+        snapshot.save()
+    with pytest.raises(AppendOnlyError):
+        snapshot.delete()
+
+
+def test_no_board_without_a_score(public: Release) -> None:
+    assert board_publish(release_slug=public.slug) is None
+    assert boards_refresh() == 0
+
+
+def test_a_board_whose_doorbell_was_lost_is_published_by_the_reaper(submit: Submit, public: Release) -> None:
+    scored(submit, public, 0.5)
+    assert boards_refresh() == 1
+    assert boards_refresh() == 0
+    assert BoardSnapshot.objects.count() == 1
+
+
+def test_a_scored_run_rings_for_its_board(
+    submit: Submit, public: Release, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard: list[tuple[str, str]] = []
+    monkeypatch.setattr(doorbell, "_send", lambda task, ident: heard.append((task, ident)))
+    with django_capture_on_commit_callbacks(execute=True):
+        scored(submit, public, 0.5)
+    assert (doorbell.BOARD_PUBLISH, public.slug) in heard
+
+
+def test_a_ranking_that_fails_stores_nothing(submit: Submit, public: Release, settings: Any) -> None:
+    scored(submit, public, 0.5)
+    settings.EVALUATOR_COMMAND = ["false"]
+    with pytest.raises(RankingFailed):
+        board_publish(release_slug=public.slug)
+    assert not BoardSnapshot.objects.exists()
+
+
+def test_the_list_of_boards_takes_two_queries(
+    submit: Submit, public: Release, hidden: Release, django_assert_num_queries: Any
+) -> None:
+    scored(submit, public, 0.5, 0.6)
+    board_publish(release_slug=public.slug)
+    with django_assert_num_queries(2):
+        lines = board_list()
+    assert {line.release.slug: line.n_rows for line in lines} == {public.slug: 2, hidden.slug: 0}

@@ -1,0 +1,102 @@
+"""What each person sees of a run: a hidden split leaks neither text, digits nor times."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaderboard.accounts.models import User
+from leaderboard.benchmarks.models import Release
+from leaderboard.runs import worker
+from leaderboard.runs.models import Run
+from leaderboard.runs.policies import number_withhold, run_view
+from leaderboard.runs.selectors import run_get, run_log
+from tests.leaderboard.conftest import Submit
+
+pytestmark = pytest.mark.django_db
+
+
+def done(run: Run) -> Run:
+    worker.work_until_empty()
+    return run_get(run_id=run.id)
+
+
+def test_a_hidden_run_shows_its_submitter_rounded_scores_and_no_times(
+    submit: Submit, hidden: Release, user: User
+) -> None:
+    run = done(submit(hidden).runs.get())
+    view = run_view(run, user)
+    assert view.hidden
+    scores = {score.key: score.value for score in view.scores}
+    assert scores == {"overall": 0.123, "forgetting": 0.123, "unlearn_wall_s": 50.0}
+    assert view.duration == "under 1 min"
+    assert view.finished_at is None
+    assert view.trace_redacted is True
+    assert "durations_s" not in view.receipt
+    assert "signature" not in view.receipt
+    text = json.dumps(dataclasses.asdict(view))
+    for secret in ("secret-ish", "37.31", "0.1234567"):
+        assert secret not in text
+
+
+def test_an_organiser_sees_the_exact_numbers_of_a_hidden_run(submit: Submit, hidden: Release, organiser: User) -> None:
+    view = run_view(done(submit(hidden).runs.get()), organiser)
+    assert not view.hidden
+    assert {s.key: s.value for s in view.scores}["overall"] == 0.123456789
+    assert view.receipt["durations_s"] == {"unlearning": 37.31}
+
+
+def test_a_failed_hidden_run_gives_its_submitter_a_code_and_a_remedy_only(
+    submit: Submit, hidden: Release, user: User, organiser: User
+) -> None:
+    run = done(submit(hidden, hparams={"behaviour": "method-error-measuring"}).runs.get())
+    view = run_view(run, user)
+    assert (view.failure_code, view.detail, view.log_tail, view.message) == ("method_error", "", "", "")
+    assert view.fraction is None
+    assert "palimpsest try" in view.remedy
+    assert run_log(run, user) == ("", 0)
+    assert "hidden answer" in run_view(run, organiser).detail
+
+
+def test_a_public_run_shows_its_submitter_everything_and_others_no_output(
+    submit: Submit, public: Release, user: User, stranger: User
+) -> None:
+    run = done(submit(public, hparams={"behaviour": "method-error-measuring"}).runs.get())
+    assert "Traceback" in run_view(run, user).detail
+    assert run_log(run, user)[0] == "the method says hello\n"
+    for other in (stranger, AnonymousUser()):
+        assert run_view(run, other).detail == ""
+        assert run_log(run, other) == ("", 0)
+
+
+def test_a_retired_release_opens(submit: Submit, hidden: Release) -> None:
+    run = done(submit(hidden).runs.get())
+    Release.objects.update(state="retired")
+    view = run_view(run_get(run_id=run.id), AnonymousUser())
+    assert {s.key: s.value for s in view.scores}["overall"] == 0.123456789
+
+
+def test_a_running_hidden_run_shows_its_state_but_not_the_methods_own_progress(
+    submit: Submit, hidden: Release, user: User
+) -> None:
+    run = submit(hidden).runs.get()
+    Run.objects.filter(id=run.id).update(state="UNLEARNING", stage="unlearning", fraction=0.314, message="token 42")
+    view = run_view(run_get(run_id=run.id), user)
+    assert (view.stage, view.fraction, view.message) == ("unlearning", None, "")
+
+
+@given(st.floats(min_value=1e-3, max_value=1e6))
+def test_withheld_seconds_are_one_of_three_steps_a_decade_and_never_smaller(value: float) -> None:
+    shown = number_withhold("unlearn_wall_s", value)
+    assert shown is not None
+    assert shown >= value * (1 - 1e-6)
+    assert f"{shown:.0e}"[0] in "125"
+
+
+def test_what_was_not_run_stays_not_run() -> None:
+    assert number_withhold("har", None) is None

@@ -1,0 +1,158 @@
+"""The worker, with a real child process: how each end of an evaluation becomes an end of the run."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leaderboard.benchmarks.models import Release
+from leaderboard.runs import reaper, services, worker
+from leaderboard.runs.models import Run
+from leaderboard.runs.states import RunState
+from leaderboard.traces.selectors import trace_open
+from tests.leaderboard.conftest import Submit
+
+pytestmark = pytest.mark.django_db
+
+
+def states_of(run: Run) -> list[str]:
+    return [event.to_state for event in run.events.all()]
+
+
+def test_a_good_run_goes_through_every_stage_and_is_scored(queued: Run, tmp_path: Path) -> None:
+    assert worker.work_until_empty() == 1
+    queued.refresh_from_db()
+    assert queued.state == RunState.SCORED
+    assert states_of(queued)[:2] == ["QUEUED", "LEASED"]
+    assert states_of(queued)[-2:] == ["SCORING", "SCORED"]
+    assert {score.key for score in queued.scores.all()} == {"overall", "forgetting", "unlearn_wall_s"}
+    assert queued.log_tail == "the method says hello\n"
+    with trace_open(queued.trace) as stored:
+        assert stored.read() == (tmp_path / "runs" / queued.id / "out" / "trace.parquet").read_bytes()
+    job = json.loads((tmp_path / "runs" / queued.id / "job.json").read_text())
+    assert job["run_id"] == queued.id
+    assert job["release"] == "toy-world-5-public"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "code"),
+    [
+        ("method-error-unlearning", RunState.FAILED_METHOD, "method_error"),
+        ("method-error-measuring", RunState.FAILED_METHOD, "method_error"),
+        ("timeout-unlearning", RunState.TIMED_OUT, "timeout"),
+        ("platform-error-measuring", RunState.QUEUED, ""),
+        ("crash-measuring", RunState.QUEUED, ""),
+        ("no-outputs", RunState.QUEUED, ""),
+    ],
+)
+def test_each_end_of_the_evaluator_has_its_state(
+    submit: Submit, public: Release, behaviour: str, state: RunState, code: str
+) -> None:
+    run = submit(public, hparams={"behaviour": behaviour}).runs.get()
+    worker.work_until_empty()
+    run.refresh_from_db()
+    assert (run.state, run.failure_code, run.attempt) == (state, code, 1)
+    assert not run.scores.exists()
+
+
+def test_a_platform_failure_is_repeated_at_most_three_times(submit: Submit, public: Release) -> None:
+    run = submit(public, hparams={"behaviour": "platform-error-measuring"}).runs.get()
+    for _ in range(5):
+        Run.objects.filter(state=RunState.QUEUED).update(queued_at=run.created_at)  # skip the back-off
+        worker.work_until_empty()
+    run.refresh_from_db()
+    assert (run.state, run.failure_code, run.attempt) == (RunState.FAILED_PLATFORM, "platform_error", 3)
+    assert "disk full" in run.detail
+
+
+def test_a_stage_that_was_done_is_not_done_again(submit: Submit, public: Release, tmp_path: Path) -> None:
+    run = submit(public, hparams={"behaviour": "crash-measuring"}).runs.get()
+    for _ in range(2):
+        Run.objects.filter(state=RunState.QUEUED).update(queued_at=run.created_at)
+        worker.work_until_empty()
+    assert (tmp_path / "runs" / run.id / "work" / "journal").read_text().split() == ["unlearning", *["measuring"] * 2]
+
+
+def test_the_full_trace_of_a_hidden_run_is_never_stored(submit: Submit, hidden: Release) -> None:
+    good = submit(hidden).runs.get()
+    leaky = submit(hidden, name="Other", hparams={"behaviour": "leaky-trace"}).runs.get()
+    worker.work_until_empty()
+    good.refresh_from_db()
+    leaky.refresh_from_db()
+    assert good.state == RunState.SCORED
+    assert good.trace.redacted
+    assert good.log_tail == ""
+    assert leaky.state == RunState.QUEUED  # a fault of the platform: nothing stored
+    assert "not withheld" in leaky.detail
+    assert not hasattr(leaky, "trace")
+
+
+@pytest.mark.parametrize("behaviour", ["ok", "ignore-sigterm"])
+def test_a_cancel_stops_the_process_group(
+    submit: Submit, public: Release, user: Any, behaviour: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submit(public, hparams={"behaviour": behaviour, "stage_s": 60}).runs.get()
+    original = services.run_advance
+
+    def advance_then_cancel(**kwargs: Any) -> None:
+        original(**kwargs)
+        run.refresh_from_db()
+        services.run_cancel(run=run, user=user)
+
+    monkeypatch.setattr(services, "run_advance", advance_then_cancel)
+    started = time.monotonic()
+    worker.work_until_empty()
+    assert time.monotonic() - started < 10
+    run.refresh_from_db()
+    assert (run.state, run.reason) == (RunState.CANCELLED, "Cancelled on request.")
+
+
+def test_the_deadline_of_a_run_is_real(submit: Submit, public: Release, settings: Any) -> None:
+    settings.RUN_WALL_S = 0.5
+    run = submit(public, hparams={"stage_s": 60}).runs.get()
+    worker.work_until_empty()
+    run.refresh_from_db()
+    assert (run.state, run.failure_code) == (RunState.TIMED_OUT, "timeout")
+
+
+def test_a_worker_that_is_stopped_hands_its_run_back(submit: Submit, public: Release) -> None:
+    run = submit(public, hparams={"stage_s": 60}).runs.get()
+    threading.Timer(1.0, worker.stopping.set).start()
+    worker.work_until_empty()
+    run.refresh_from_db()
+    assert (run.state, run.attempt) == (RunState.QUEUED, 0)
+    assert run.events.last().note == "the worker was stopped"
+
+
+def test_a_late_worker_notices_that_its_run_was_taken(
+    submit: Submit, public: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submit(public, hparams={"stage_s": 60}).runs.get()
+    original = services.run_advance
+
+    def advance_then_lose(**kwargs: Any) -> None:
+        original(**kwargs)
+        Run.objects.filter(id=run.id).update(lease_expires_at=run.created_at)
+        reaper.reap()
+
+    monkeypatch.setattr(services, "run_advance", advance_then_lose)
+    lease = services.run_claim(owner=worker.worker_name(), host="h")
+    assert lease is not None
+    worker.run_execute(lease)
+    run.refresh_from_db()
+    assert run.state == RunState.QUEUED
+    assert states_of(run) == ["QUEUED", "LEASED", "UNLEARNING", "QUEUED"]
+
+
+def test_only_one_run_at_a_time_on_a_host(queued: Run) -> None:
+    from leaderboard.runs.slots import slot_take
+
+    with slot_take() as mine:
+        assert mine
+        assert worker.work_until_empty() == 0
+    assert worker.work_until_empty() == 1
