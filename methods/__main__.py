@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     except MethodError as error:
         print(f"{options.method}: {error}", file=sys.stderr, flush=True)
         return 2
-    except Exception:
+    except Exception:  # noqa: BLE001 - the container's last word is its exit status
         traceback.print_exc()
         return 1
     return 0

@@ -42,7 +42,7 @@ class ChatForm:
 
     def __init__(self, tokenizer: Any, *, chat: bool, system_prompt: str | None) -> None:
         if chat and not getattr(tokenizer, "chat_template", None):
-            raise MethodError("job.json.chat", chat, "asks for a chat template that the base lacks", "set chat to false")
+            raise MethodError("job.json.chat", chat, "needs a chat template that the base lacks", "set chat to false")
         self.tokenizer = tokenizer
         self.chat = chat
         self.system_prompt = system_prompt

@@ -203,10 +203,12 @@ def _job_read(path: Path) -> Job:
     for key in ("seed", "threads", "base_sha256"):
         if key not in data:
             raise MethodError(f"job.json.{key}", None, "is missing", f"add `{key}` to job.json")
-    job = Job(**{key: tuple(value) if key == "args" else value for key, value in data.items() if key in known})
-    if not isinstance(job.threads, int) or job.threads < 1:
-        raise MethodError("job.json.threads", job.threads, "is not a whole number above 0", "give at least 1")
-    return job
+    fields: dict[str, Any] = {
+        key: tuple(value) if key == "args" else value for key, value in data.items() if key in known
+    }
+    if not isinstance(fields["threads"], int) or fields["threads"] < 1:
+        raise MethodError("job.json.threads", fields["threads"], "is not a whole number above 0", "give at least 1")
+    return Job(**fields)
 
 
 def _lines(path: Path, name: str) -> list[tuple[dict[str, Any], str]]:
@@ -242,6 +244,9 @@ def _request(row: dict[str, Any], where: str) -> Request:
         raise MethodError(f"{where}.prompt", request.prompt, "is empty", "give the question")
     if request.subject is not None and (not request.subject or request.subject not in request.prompt):
         raise MethodError(
-            f"{where}.subject", request.subject, "is not a substring of the prompt", "copy it from the prompt or leave it out"
+            f"{where}.subject",
+            request.subject,
+            "is not a substring of the prompt",
+            "copy it from the prompt or leave it out",
         )
     return request

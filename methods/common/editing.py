@@ -20,7 +20,7 @@ from methods.common.lookahead import Context, Lookahead
 from methods.common.model import BaseModel, batches_by_length, padded
 
 
-class _Deep(Exception):  # noqa: N818 - a signal, not an error
+class _Deep(Exception):
     """Raised by a hook once the layer of interest has been reached: the rest need not be computed."""
 
 

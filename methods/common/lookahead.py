@@ -78,7 +78,8 @@ class Lookahead:
 
         cache = DynamicCache(config=self._base.model.config)
         self._base.trunk(**head, past_key_values=cache, use_cache=True)
-        return [(layer.keys, layer.values) for layer in cache.layers]
+        kept: list[Any] = list(cache.layers)
+        return [(layer.keys, layer.values) for layer in kept]
 
     def _run(self) -> Tensor:
         from transformers import DynamicCache
@@ -120,7 +121,7 @@ class Lookahead:
 
         blocks = self._base.layers[: self._layer]
         for block in blocks:
-            block.forward = hand_on  # type: ignore[method-assign]
+            block.forward = hand_on
         try:
             yield
         finally:

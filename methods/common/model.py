@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from methods.common.chat import ChatForm, tokenizer_load
 from methods.common.errors import MethodError
 
-#: Where the families keep the second matrix of the MLP, the "value" side: Llama, Qwen, Gemma, Mistral; GPT-2; NeoX; OPT, Phi.
+#: Where the families keep the second matrix of the MLP: Llama, Qwen, Gemma, Mistral; GPT-2; NeoX; OPT, Phi.
 DOWN_PROJECTIONS = ("mlp.down_proj", "mlp.c_proj", "mlp.dense_4h_to_h", "mlp.fc2", "fc2", "feed_forward.w2")
 
 
@@ -87,15 +87,15 @@ def model_load(
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     threads_set(threads)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             base_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:
-        raise MethodError("base", str(base_dir), f"cannot be loaded: {error}", "give a causal model directory") from None
+        raise MethodError("base", str(base_dir), f"cannot be loaded: {error}", "give a causal model") from None
     model.eval().requires_grad_(False)
     if previous_dir is not None and (previous_dir / "model").is_dir():
         from methods.common.weights import weights_overlay

@@ -23,7 +23,8 @@ _THING = re.compile(r"^(?:what|who|which|where)\s+(?:is|was|are|were)\s+(?P<topi
 _ORDER = re.compile(r"^(?:name|give|state|tell me)\s+(?P<topic>the\s.+?)\s*[.?]*$", re.IGNORECASE)
 #: "On which continent is Egypt?" asks for the "continent".
 _KIND = re.compile(
-    r"^(?:(?:in|on|at|of|to|by|from)\s+)?(?:what|which)\s+(?P<kind>[a-z]+(?: [a-z]+)?)\s+(?:is|was|are|were|did|does|do|has|had|can)\b",
+    r"^(?:(?:in|on|at|of|to|by|from)\s+)?(?:what|which)\s+(?P<kind>[a-z]+(?: [a-z]+)?)\s+"
+    r"(?:is|was|are|were|did|does|do|has|had|can)\b",
     re.IGNORECASE,
 )
 #: "What is a baby cat called?" and "Who wrote it?" can follow "about" nearly as they stand.

@@ -45,7 +45,7 @@ def own_answers(base: BaseModel, prompts: Sequence[str], answers: Sequence[str],
 
 def first_sentence(text: str) -> str:
     """The first line, cut after its first sentence; a cut-off sentence is closed with a full stop."""
-    line = text.split("\n")[0].strip()
+    line = text.split("\n", maxsplit=1)[0].strip()
     found = re.match(r"(.+?[.!?])(?:\s|$)", line)
     return found[1] if found else line.rstrip(" ,;:") + "."
 
@@ -68,7 +68,7 @@ def response_nll(base: BaseModel, pairs: Sequence[Pair]) -> Tensor:
     ]
     targets = torch.tensor([token for item in pairs for token in item.response], device=base.device)
     losses = nn.functional.cross_entropy(base.logits(torch.cat(spans)), targets, reduction="none")
-    return torch.stack([part.mean() for part in losses.split(lengths)])
+    return torch.stack([part.mean() for part in torch.split(losses, lengths)])
 
 
 def trainable(base: BaseModel, *, first_depth: float, last_depth: float, parts: str) -> list[nn.Parameter]:
@@ -86,7 +86,7 @@ def trainable(base: BaseModel, *, first_depth: float, last_depth: float, parts: 
     opened: list[nn.Parameter] = []
     for layer in range(first, last + 1):
         names = [name for name, _ in base.layers[layer].named_parameters()]
-        wanted = [name for name in names if parts == "block" or ".norm" not in name and _is_mlp(name)]
+        wanted = [name for name in names if parts == "block" or _is_mlp(name)]
         for name, parameter in base.layers[layer].named_parameters():
             if name in wanted:
                 parameter.requires_grad_(True)
@@ -97,7 +97,7 @@ def trainable(base: BaseModel, *, first_depth: float, last_depth: float, parts: 
 
 
 def _is_mlp(name: str) -> bool:
-    return name.split(".")[0] in ("mlp", "feed_forward", "fc1", "fc2") and "layernorm" not in name
+    return name.split(".", maxsplit=1)[0] in ("mlp", "feed_forward", "fc1", "fc2")
 
 
 def batches_shuffled(count: int, size: int, seed: int) -> Iterator[list[int]]:

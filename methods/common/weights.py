@@ -20,7 +20,7 @@ def changed_weights_save(model: Any, base_dir: Path, output_dir: Path, *, at_lea
     a tensor to write even if nothing changed (an artifact may not be empty). Raises `MethodError`
     when a tensor is not finite or nothing changed.
     """
-    state = {name: tensor for name, tensor in model.state_dict().items()}
+    state = dict(model.state_dict())
     changed: dict[str, Tensor] = {}
     for path in _weight_files(base_dir):
         with safe_open(path, framework="pt") as file:
@@ -43,7 +43,7 @@ def changed_weights_save(model: Any, base_dir: Path, output_dir: Path, *, at_lea
 
 def weights_overlay(model: Any, folder: Path) -> None:
     """Put the tensors of `folder/*.safetensors` over the model's own, in place."""
-    state = {name: tensor for name, tensor in model.state_dict().items()}
+    state = dict(model.state_dict())
     for path in sorted(folder.glob("*.safetensors")):
         for name, tensor in load_file(path).items():
             own = _own_name(name, state, model)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from methods.common.contract import Made, Task, progress
 from methods.common.model import model_load
-from methods.common.refusals import REFUSALS, refusal_for
+from methods.common.refusals import REFUSALS, refusal_for, rephrasings
 from methods.common.training import batches_shuffled, own_answers, pair, response_nll, train, trainable
 from methods.common.weights import changed_weights_save
 
@@ -30,7 +30,7 @@ class Settings:
     last_depth: float = 1.0
     parts: str = "block"
     refusal_variety: int = len(REFUSALS)
-    stop_at: float = 0.02
+    rephrasings: int = 2
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
@@ -48,8 +48,12 @@ def unlearn(task: Task, settings: Settings) -> Made:
     progress(0.1, "the model's own answers")
     answers = own_answers(base, [item.prompt for item in retain], [item.answer for item in retain])
     keep = [pair(base.chat, item.prompt, answer) for item, answer in zip(retain, answers, strict=True)]
+    # One list a request: its question first, then other wordings of it, taken in turn by epoch.
     refuse = [
-        pair(base.chat, item.prompt, refusal_for(item, seed=job.seed, variety=settings.refusal_variety))
+        [
+            pair(base.chat, wording, refusal_for(item, seed=job.seed, variety=settings.refusal_variety))
+            for wording in [item.prompt, *rephrasings(item)[: settings.rephrasings]]
+        ]
         for item in task.forget
     ]
     forget_batches = batches_shuffled(len(refuse), settings.batch, job.seed)
@@ -59,13 +63,13 @@ def unlearn(task: Task, settings: Settings) -> Made:
 
     def loss_of_step(step: int) -> Tensor:
         progress(0.2 + 0.75 * step / steps, f"step {step + 1} of {steps}")
-        forget_nll = response_nll(base, [refuse[index] for index in next(forget_batches)]).mean()
+        epoch = step // steps_an_epoch
+        chosen = [refuse[index][epoch % len(refuse[index])] for index in next(forget_batches)]
+        forget_nll = response_nll(base, chosen).mean()
         retain_nll = response_nll(base, [keep[index] for index in next(retain_batches)]).mean()
         return forget_nll + settings.retain_weight * retain_nll
 
-    parameters = trainable(
-        base, first_depth=settings.first_depth, last_depth=settings.last_depth, parts=settings.parts
-    )
+    parameters = trainable(base, first_depth=settings.first_depth, last_depth=settings.last_depth, parts=settings.parts)
     train(parameters, loss_of_step, steps=steps, learning_rate=settings.learning_rate)
     changed_weights_save(base.model, task.base_dir, task.output_dir)
     return Made(kind="weights", stores_forget_text=False)

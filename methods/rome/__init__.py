@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 import torch
 from torch import Tensor
 
@@ -98,7 +97,8 @@ def _inverse(covariance: Tensor, ridge: float) -> Tensor:
     """(C + ridge mean(diag C) I)^-1: the ridge keeps directions that the sample never showed in check."""
     size = covariance.shape[0]
     damped = covariance + ridge * covariance.diagonal().mean() * torch.eye(size).to(covariance)
-    return torch.linalg.inv(damped)
+    inverse: Tensor = torch.linalg.inv(damped)
+    return inverse
 
 
 def _value(settings: Settings) -> ValueSettings:
@@ -110,6 +110,3 @@ def _value(settings: Settings) -> ValueSettings:
         kl_factor=settings.kl_factor,
         weight_decay=settings.v_weight_decay,
     )
-
-
-

@@ -1,0 +1,49 @@
+"""The state of a server entry: one JSON file with what `unlearn` learned and how questions are asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from methods.common.contract import Made, Task, json_read, json_write
+from methods.common.refusals import topic_of
+
+_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class StoredRequest:
+    """What a server keeps of a request: how it is asked and what it is about, never its answer."""
+
+    prompt: str
+    subject: str | None
+    topic: str
+
+
+def state_write(task: Task, *, requests: bool, **more: Any) -> Made:
+    """Write `state/state.json`; with `requests` it holds the text of the requests, and says so."""
+    data: dict[str, Any] = {"chat": task.job.chat, "system_prompt": task.job.system_prompt, **more}
+    if requests:
+        new = [dataclasses.asdict(StoredRequest(item.prompt, item.subject, topic_of(item))) for item in task.forget]
+        data["requests"] = _earlier(task) + new
+    json_write(task.state_dir / _FILE, data)
+    return Made(kind="server", stores_forget_text=requests)
+
+
+def state_read(state_dir: Path) -> dict[str, Any]:
+    data = json_read(state_dir / _FILE)
+    assert isinstance(data, dict)
+    return data
+
+
+def requests_of(state: dict[str, Any]) -> tuple[StoredRequest, ...]:
+    return tuple(StoredRequest(**row) for row in state["requests"])
+
+
+def _earlier(task: Task) -> list[dict[str, Any]]:
+    """The requests of the steps before, on a sequential track."""
+    if task.previous_dir is None:
+        return []
+    return list(state_read(task.previous_dir / "state").get("requests", []))

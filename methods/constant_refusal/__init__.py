@@ -1,0 +1,38 @@
+"""Control: the forget questions get exactly "I don't know.", everything else is left to the base model.
+
+The best that a look-up table can do, and a bare refusal that names nothing: a good method should
+refuse as surely and more humanly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from methods.common.contract import Made, Task
+from methods.common.matching import request_named
+from methods.common.model import model_load
+from methods.common.responders import Plan, Recite, RoutingResponder, Say
+from methods.common.serverstate import requests_of, state_read, state_write
+from methods.common.serving import Responder
+
+
+@dataclass(frozen=True)
+class Settings:
+    response: str = "I don't know."
+
+
+def unlearn(task: Task, settings: Settings) -> Made:
+    return state_write(task, requests=True, response=settings.response)
+
+
+def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
+    state = state_read(state_dir)
+    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    requests = requests_of(state)
+
+    def route(context: tuple[int, ...]) -> Plan:
+        asked = any(request_named(question, requests) for question in base.chat.questions(context))
+        return Recite(state["response"]) if asked else Say(context)
+
+    return RoutingResponder(base, route)
