@@ -39,6 +39,9 @@ _ENV_KEPT = [
     "KUBECONFIG",
 ]
 
+#: Settings of the evaluator itself; no token of the command-line client.
+_ENV_TUNING = ("PALIMPSEST_MAX_IMAGE_MB", "PALIMPSEST_RELEASES")
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -52,7 +55,7 @@ class Answer:
 def evaluator_env() -> dict[str, str]:
     """The environment of every evaluator process."""
     env = {name: os.environ[name] for name in _ENV_KEPT if name in os.environ}
-    env |= {name: value for name, value in os.environ.items() if name.startswith(("EVALUATOR_ENV_", "PALIMPSEST_"))}
+    env |= {name: os.environ[name] for name in _ENV_TUNING if name in os.environ}
     env["PALIMPSEST_HOME"] = str(settings.PALIMPSEST_HOME)
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("HF_HUB_OFFLINE", "1")

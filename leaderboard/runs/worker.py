@@ -88,7 +88,7 @@ def run_execute(lease: Lease) -> None:
 def run_sweep(run_id: str) -> bool:
     """Remove what a dead worker may have left of a run on this host: its evaluator and its containers."""
     _leftover_kill(run_folder(run_id))
-    answer = evaluator_call(["sweep", "--run", run_id], wall_s=60)
+    answer = evaluator_call(["sweep", "--run", run_id, "--backend", settings.EVALUATOR_BACKEND], wall_s=60)
     if answer.code != 0:
         logger.warning("sweep failed", run=run_id, code=answer.code, stderr=answer.stderr[-500:])
     return answer.code == 0
@@ -215,7 +215,7 @@ def _job_write(run: Run, folder: Path) -> Path:
     job = Job(
         run_id=run.id,
         release=run.release.slug,
-        image=run.submission.image_id or run.submission.image,
+        image=_image_of(run),
         manifest=manifest_parse(run.submission.manifest),
         seed=run.seed,
         threads=settings.EVALUATOR_THREADS,
@@ -229,6 +229,14 @@ def _job_write(run: Run, folder: Path) -> Path:
     draft.write_text(json.dumps(job.model_dump(mode="json"), indent=1))
     draft.replace(path)
     return path
+
+
+def _image_of(run: Run) -> str:
+    """What the inspection resolved the digest to; the process backend has no images and takes the folder itself."""
+    submission = run.submission
+    if settings.EVALUATOR_BACKEND == "process":
+        return submission.image
+    return submission.image_id or submission.image
 
 
 def _leftover_kill(folder: Path) -> None:

@@ -1,0 +1,56 @@
+"""Sites for the chaos tests: one with the protocol's evaluator, one with the real one on the toy world."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.site import ROOT, Site
+from tests.leaderboard.test_house import card, cards_write
+
+METHOD = Path(__file__).with_name("method")
+
+
+@pytest.fixture
+def protocol_site(tmp_path: Path) -> Iterator[Site]:
+    """A site whose evaluator keeps the protocol and measures nothing: fast."""
+    cards_write(tmp_path / "cards", card("toy-world-5"))
+    site = Site(tmp_path, EVALUATOR_COMMAND=f"{sys.executable},{ROOT}/tests/leaderboard/protocol_evaluator.py")
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def real_site(toy_home: Path, tmp_path: Path) -> Iterator[Site]:
+    """A site with the real evaluator on the toy world; methods run by the process backend."""
+    home = tmp_path / "home"
+    shutil.copytree(toy_home, home, symlinks=True)
+    method = tmp_path / "method"
+    shutil.copytree(METHOD, method)
+    site = Site(home, EVALUATOR_BACKEND="process")
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def real_submission(real_site: Site, tmp_path: Path) -> dict[str, object]:
+    """What to submit to `real_site`: a method that takes some seconds and counts how often it was started."""
+    manifest = {
+        "contract": 1,
+        "name": "Slow copy",
+        "version": "1",
+        "kind": "control",
+        "division": "weights",
+        "authors": ["Palimpsest"],
+        "hparams": {"sleep_s": 4, "journal": str(tmp_path / "journal")},
+    }
+    return json.loads(
+        json.dumps(
+            {"image": str(tmp_path / "method"), "manifest": manifest, "releases": ["toy-world-5"], "tryout": False}
+        )
+    )
