@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from csp.constants import UNSAFE_INLINE
 from csp.decorators import csp_update
+from django.conf import settings
 from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -24,6 +27,7 @@ from leaderboard.boards.table import BoardQuery, columns_read, entries_read, tab
 from leaderboard.methods.models import Division, Kind
 
 _TABLE_CACHE_S = 3600
+_TABLE_TEMPLATE = "boards/_results.html"
 _TYPES = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
@@ -109,10 +113,16 @@ def _vary(response: HttpResponse) -> HttpResponse:
     return response
 
 
+@lru_cache(maxsize=1)
+def _template_sha256() -> str:
+    """A new look makes new cache keys, also in a cache that outlives the process."""
+    return hashlib.sha256((Path(settings.REPO) / "templates" / _TABLE_TEMPLATE).read_bytes()).hexdigest()
+
+
 def _results(snapshot: BoardSnapshot, query: BoardQuery) -> str:
     """The table as HTML; the same for every reader, so it is rendered once for each snapshot and query."""
-    digest = hashlib.sha256(query.url.encode()).hexdigest()[:24]
-    key = f"board-table:{snapshot.pk}:{digest}"
+    told = f"{snapshot.pk} {snapshot.created_at.isoformat()} {query.url} {_template_sha256()}"
+    key = f"board-table:{hashlib.sha256(told.encode()).hexdigest()[:40]}"
     html: str | None = cache.get(key)
     if html is None:
         columns = columns_read(snapshot.payload)
@@ -121,7 +131,7 @@ def _results(snapshot: BoardSnapshot, query: BoardQuery) -> str:
         reference = [e.score("overall").value for e in entries if e.is_control]
         names = {entry.submission: entry.method for entry in entries}
         html = render_to_string(
-            "boards/_results.html",
+            _TABLE_TEMPLATE,
             {
                 "table": table,
                 "query": query,

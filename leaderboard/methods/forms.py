@@ -36,7 +36,7 @@ class SubmissionForm(forms.Form):
     image = forms.CharField(
         label="Image digest",
         max_length=400,
-        help_text="The image ID <code>sha256:…</code>, or <code>name@sha256:…</code>; a tag can move, so it is refused.",
+        help_text="The image ID <code>sha256:…</code> or <code>name@sha256:…</code>. A tag alone can move.",
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off", "class": "code"}),
     )
     manifest = forms.CharField(

@@ -21,7 +21,12 @@ def manifest_toml(manifest: Mapping[str, Any]) -> str:
 
 
 def _key(name: str) -> str:
-    return name if name and set(name) <= _BARE else json.dumps(name)
+    return name if name and set(name) <= _BARE else _text(name)
+
+
+def _text(text: str) -> str:
+    """JSON's escapes are TOML's, but for DEL, which JSON leaves as it is, and surrogate pairs, which TOML refuses."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def _value(value: Any) -> str:
@@ -33,6 +38,5 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(item) for item in value if item is not None) + "]"
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is; non-BMP characters stay unescaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+        return _text(value)
     return repr(value)

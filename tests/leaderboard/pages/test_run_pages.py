@@ -1,0 +1,174 @@
+"""Run and trace pages: live state, redaction, downloads, and nothing more than a reader may know."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from django.test import Client
+
+from leaderboard.accounts.models import User
+from leaderboard.benchmarks.models import Release
+from leaderboard.methods.models import Submission
+from leaderboard.runs.models import Run
+from tests.leaderboard.conftest import Submit
+from tests.leaderboard.pages.conftest import work
+
+pytestmark = pytest.mark.django_db
+
+
+def html(client: Client, path: str) -> str:
+    response = client.get(path)
+    assert response.status_code == 200, path
+    return response.content.decode()
+
+
+def body(response: Any) -> bytes:
+    return b"".join(response.streaming_content)
+
+
+def test_a_queued_run_shows_its_place_and_polls(client: Client, queued: Run) -> None:
+    page = html(client, f"/runs/{queued.id}/")
+    assert "Number <strong>1</strong>" in page
+    assert 'hx-trigger="every 2s"' in page
+    assert "No worker has been heard of" in page
+    assert client.get(f"/runs/{queued.id}/status/").status_code == 200
+
+
+def test_polling_stops_with_286_when_the_run_is_final(client: Client, open_run: Run) -> None:
+    answer = client.get(f"/runs/{open_run.id}/status/")
+    assert answer.status_code == 286
+    assert b"hx-trigger" not in answer.content
+
+
+def test_a_scored_run_has_scores_events_receipt_and_trace(client: Client, open_run: Run) -> None:
+    page = html(client, f"/runs/{open_run.id}/")
+    for expected in ("Overall", "Scored", "receipt.json", "Browse the trace", "Unlearning"):
+        assert expected in page
+    receipt = json.loads(client.get(f"/runs/{open_run.id}/receipt.json").content)
+    assert receipt["run_id"] == open_run.id
+
+
+def test_the_log_is_for_the_submitter_on_a_public_split_only(
+    client: Client, open_run: Run, hidden_run: Run, user: User, stranger: User
+) -> None:
+    said = "the method says hello"
+    assert said not in html(client, f"/runs/{open_run.id}/")
+    client.force_login(stranger)
+    assert said not in html(client, f"/runs/{open_run.id}/")
+    client.force_login(user)
+    assert said in html(client, f"/runs/{open_run.id}/")
+    assert said not in html(client, f"/runs/{hidden_run.id}/")
+
+
+def test_a_hidden_run_shows_rounded_scores_and_no_times_of_its_stages(
+    client: Client, hidden_run: Run, user: User
+) -> None:
+    client.force_login(user)
+    page = html(client, f"/runs/{hidden_run.id}/")
+    assert "0.123" in page
+    assert "0.1234" not in page
+    timeline = page[page.index('class="timeline"') :].split("</ol>")[0]
+    assert "<time" not in timeline
+    assert "durations_s" not in page
+
+
+def test_a_failed_run_says_its_code_and_remedy_and_nothing_else(
+    client: Client, submit: Submit, hidden: Release, user: User
+) -> None:
+    run = work(submit, hidden, hparams={"behaviour": "method-error-unlearning"})
+    client.force_login(user)
+    page = html(client, f"/runs/{run.id}/")
+    assert "method_error" in page
+    assert "palimpsest try" in page
+    assert "a hidden answer" not in page
+
+
+def test_the_trace_of_a_public_run_shows_the_texts(client: Client, open_run: Run) -> None:
+    page = html(client, f"/runs/{open_run.id}/trace/")
+    assert "Who wrote Hamlet?" in page
+    assert "I do not know." in page
+    only = html(client, f"/runs/{open_run.id}/trace/?kind=retain")
+    assert only.count("Who wrote Hamlet?") == 1
+    assert "1 probe match" in only
+
+
+def test_the_trace_can_be_filtered_by_leak_and_text(client: Client, submit: Submit, public: Release) -> None:
+    run = work(submit, public, hparams={"value": 1.0})
+    assert "3 probes match" in html(client, f"/runs/{run.id}/trace/?leak=yes")
+    assert "No probe matches" in html(client, f"/runs/{run.id}/trace/?leak=no")
+    assert "3 probes match" in html(client, f"/runs/{run.id}/trace/?q=hamlet")
+    assert "No probe matches" in html(client, f"/runs/{run.id}/trace/?q=macbeth&page=7")
+
+
+def test_the_trace_of_a_hidden_run_withholds_every_text(
+    client: Client, hidden_run: Run, user: User, organiser: User
+) -> None:
+    for who in (None, user, organiser):
+        if who:
+            client.force_login(who)
+        page = html(client, f"/runs/{hidden_run.id}/trace/")
+        assert "Withheld" in page
+        packed = gzip.decompress(body(client.get(f"/runs/{hidden_run.id}/trace.jsonl.gz")))
+        for secret in ("Hamlet", "Shakespeare", "I do not know"):
+            assert secret not in page
+            assert secret.encode() not in packed
+        rows = [json.loads(line) for line in packed.splitlines()]
+        assert {row["prompt"] for row in rows} == {None}
+
+
+def test_both_downloads_hold_the_same_records(client: Client, open_run: Run) -> None:
+    lines = gzip.decompress(body(client.get(f"/runs/{open_run.id}/trace.jsonl.gz"))).splitlines()
+    table = pq.read_table(io.BytesIO(body(client.get(f"/runs/{open_run.id}/trace.parquet"))))
+    assert [json.loads(line) for line in lines] == table.to_pylist()
+
+
+def test_a_run_without_a_trace_is_a_404_that_says_why(client: Client, queued: Run) -> None:
+    answer = client.get(f"/runs/{queued.id}/trace/")
+    assert answer.status_code == 404
+    assert b"only a scored run has one" in answer.content
+    assert client.get(f"/runs/{queued.id}/receipt.json").status_code == 404
+    assert client.get("/runs/rnothing/").status_code == 404
+
+
+def test_cancelling_is_for_the_submitter(client: Client, queued: Run, user: User, stranger: User) -> None:
+    path = f"/runs/{queued.id}/cancel/"
+    assert client.post(path).status_code == 302
+    client.force_login(stranger)
+    assert "is not yours" in client.post(path, follow=True).content.decode()
+    assert client.get(path).status_code == 405
+    client.force_login(user)
+    page = client.post(path, follow=True).content.decode()
+    assert "Cancelled" in page
+
+
+def test_the_queue_page_lists_what_waits(client: Client, queued: Run, django_assert_max_num_queries: Any) -> None:
+    with django_assert_max_num_queries(12):
+        page = html(client, "/runs/")
+    assert queued.id in page
+
+
+def test_the_submission_page_follows_the_inspection(client: Client, queued: Run) -> None:
+    submission: Submission = queued.submission
+    page = html(client, f"/submissions/{submission.id}/")
+    assert "Accepted" in page
+    assert queued.id in page
+    assert client.get(f"/submissions/{submission.id}/status/").status_code == 200
+
+
+def test_reasons_of_a_refusal_are_for_its_submitter(
+    client: Client, user: User, submit: Submit, public: Release
+) -> None:
+    from leaderboard.methods.services import submission_create, submission_inspect
+    from tests.leaderboard.conftest import manifest_make
+
+    made = submission_create(user=user, image="sha256:" + "0" * 64, manifest=manifest_make(), releases=[public.slug])
+    submission_inspect(submission_id=made.id)
+    assert "runs as root" not in html(client, f"/submissions/{made.id}/")
+    client.force_login(user)
+    assert "runs as root" in html(client, f"/submissions/{made.id}/")
+    assert client.get(f"/submissions/{made.id}/status/").status_code == 286
