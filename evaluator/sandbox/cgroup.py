@@ -54,12 +54,15 @@ class Meter:
         return None
 
     def memory_reached(self, limit_bytes: int) -> bool:
+        # On version 2 the counters of the container add up in this group too, which can be read late.
+        kills = max((_field(group / "memory.events", "oom_kill") for group in self._groups("memory")), default=0)
         peak = self.peak_bytes()
-        return self.oom_kills > 0 or (peak is not None and peak >= limit_bytes - _SLACK_BYTES)
+        return self.oom_kills + kills > 0 or (peak is not None and peak >= limit_bytes - _SLACK_BYTES)
 
     def processes_reached(self, limit: int) -> bool:
-        peaks = [value for group in self._groups("pids") if (value := _number(group / "pids.peak")) is not None]
-        return self.refused_forks > 0 or any(peak >= limit for peak in peaks)
+        groups = self._groups("pids")
+        refused = self.refused_forks + sum(_field(group / "pids.events", "max") for group in groups)
+        return refused > 0 or any((_number(group / "pids.peak") or 0) >= limit for group in groups)
 
     def remove(self, patience_s: float = 2.0) -> None:
         """Remove the group in every hierarchy. The engine's monitor may still be leaving it: what is busy is tried
