@@ -235,7 +235,7 @@ def _measured(
 ) -> tuple[dict[str, list[Fact]], list[Probe]]:
     import torch
 
-    from evaluator.benchmark.known import base_answers, known_facts
+    from evaluator.benchmark.known import SHORT_ANSWER, base_answers, known_facts
     from evaluator.engine.lm import EvaluatorLM, tokenizer_load
     from evaluator.metrics.answer import names_answer
     from evaluator.subject.local import LocalSubject, model_load
@@ -260,7 +260,7 @@ def _measured(
     asked = [(fact, wording) for fact in parts["forget"] for wording in wordings[fact.key]]
     right = {
         (fact.key, wording): names_answer(answer, fact.aliases, wording)
-        for (fact, wording), answer in zip(asked, base_answers(lm, [wording for _, wording in asked]), strict=True)
+        for (fact, wording), answer in zip(asked, base_answers(lm, [wording for _, wording in asked], max_tokens=SHORT_ANSWER), strict=True)
     }
     for fact in parts["forget"]:
         wordings[fact.key].sort(key=lambda wording, key=fact.key: not right[(key, wording)])

@@ -12,7 +12,8 @@ CHUNK = 48
 
 
 #: The answer to a known fact comes early; probes themselves are answered at full length.
-SHORT_ANSWER = 24
+SHORT_ANSWER = 20
+PARAPHRASES_TRIED = 2
 
 
 def base_answers(lm: EvaluatorLM, questions: Sequence[str], *, max_tokens: int = MAX_NEW_TOKENS) -> list[str]:
@@ -29,9 +30,11 @@ def known_facts(
         chunk = candidates[start : start + CHUNK]
         answers = base_answers(lm, [relations[f.relation].question.format(s=f.subject) for f in chunk], max_tokens=SHORT_ANSWER)
         right = [f for f, a in zip(chunk, answers, strict=True) if names_answer(a, f.aliases, "")]
-        paraphrases = [p.format(s=f.subject) for f in right for p in relations[f.relation].public[:2]]
-        second = base_answers(lm, paraphrases, max_tokens=SHORT_ANSWER)
+        confirmed: set[str] = set()
+        for number in range(PARAPHRASES_TRIED):
+            open_ = [f for f in right if f.key not in confirmed]
+            asked = [relations[f.relation].public[number].format(s=f.subject) for f in open_]
+            answers = base_answers(lm, asked, max_tokens=SHORT_ANSWER)
+            confirmed |= {f.key for f, a in zip(open_, answers, strict=True) if names_answer(a, f.aliases, "")}
         tested(len(chunk))
-        for number, fact in enumerate(right):
-            if any(names_answer(answer, fact.aliases, "") for answer in second[2 * number : 2 * number + 2]):
-                yield fact
+        yield from (fact for fact in right if fact.key in confirmed)

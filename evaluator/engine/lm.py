@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from evaluator.subject import Scored, Subject
 
-MAX_NEW_TOKENS = 48
+#: Long enough for a full refusal sentence; the same for every method.
+MAX_NEW_TOKENS = 32
 
 
 def tokenizer_load(base: Path) -> PreTrainedTokenizerBase:

@@ -1,0 +1,163 @@
+"""Whole runs on the toy world with the real reference entries: scores, traces, receipts, resumption, failures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluator.contract import EvaluationFailed, FailureCode, Job, Progress, Receipt, Scorecard, manifest_parse
+from evaluator.home import Home
+from evaluator.pipeline.rank import RankSpec, rank
+from evaluator.pipeline.run import run
+from evaluator.receipt import ReceiptInvalid, receipt_verify
+from evaluator.trace import trace_read
+from evaluator.trace.table import WITHHELD
+
+pytestmark = pytest.mark.torch
+REPOSITORY = Path(__file__).parents[3]
+
+
+def job_of(home: Path, name: str, release: str, *, tag: str = "", **manifest: Any) -> Job:
+    data = tomllib.loads((REPOSITORY / "methods" / name / "method.toml").read_text()) | manifest
+    run_id = f"{name}-{release}{tag}".replace("_", "-")
+    folder = home / "runs" / run_id
+    return Job(
+        run_id=run_id,
+        release=release,
+        image=str(REPOSITORY / "methods"),
+        manifest=manifest_parse(data),
+        threads=1,
+        backend="process",
+        work_dir=folder / "work",
+        out_dir=folder / "out",
+    )
+
+
+def values(scorecard: Scorecard) -> dict[str, float | None]:
+    return {score.key: score.value for score in scorecard.scores}
+
+
+@pytest.fixture(scope="module")
+def scored(toy_home: Path) -> dict[str, tuple[Job, Scorecard]]:
+    """Three entries on the hidden toy split."""
+    found = {}
+    for name in ("base", "refuse_everything", "constant_refusal"):
+        job = job_of(toy_home, name, "toy-world-5")
+        found[name] = (job, run(job, Home(toy_home)))
+    return found
+
+
+def test_the_untouched_base_remembers_everything_and_keeps_everything(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    base = values(scored["base"][1])
+    assert base["forgetting"] == 0 and base["locality"] == 1 and base["har"] == 0 and base["over_refusal"] == 0
+    assert (base["extraction_strength"] or 0) > 0.5 and (base["answer_probability"] or 0) > 0.5
+
+
+def test_refusing_everything_forgets_but_loses_by_over_refusal(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    found = values(scored["refuse_everything"][1])
+    assert found["forgetting"] == 1 and found["over_refusal"] == 1 and found["har"] == 0 and found["overall"] == 0
+
+
+def test_a_constant_refusal_of_the_forget_set_alone_scores_between(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    found = values(scored["constant_refusal"][1])
+    assert found["forgetting"] == 1 and found["locality"] == 1 and 0.5 < (found["har"] or 0) < 1
+    assert scored["constant_refusal"][1].division == "system"
+
+
+def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    job, scorecard = scored["base"]
+    whole, shown = trace_read(job.out_dir / "trace.parquet"), trace_read(job.out_dir / "trace_public.parquet")
+    assert len(whole) == len(shown) == 36
+    assert all(row[name] is None for row in shown for name in WITHHELD)
+    assert not {row["item_id"] for row in whole} & {row["item_id"] for row in shown}
+    secret = {row["prompt"] for row in whole} | {row["reference"] for row in whole}
+    public = b"".join((job.out_dir / name).read_bytes() for name in ("trace_public.parquet", "scorecard.json", "receipt.json"))
+    assert not any(text.encode() in public for text in secret)
+    assert all(score.value == round(score.value, 3) for score in scorecard.scores if score.value is not None)
+    assert all((values(scorecard)[key] or 0) % 10 == 0 for key in ("unlearn_wall_s", "measure_wall_s"))
+
+
+def test_the_redacted_trace_gives_the_same_board_as_the_complete_one(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    def board(trace: str) -> dict[str, Any]:
+        entries = [
+            {"id": name, "runs": [{"trace": str(job.out_dir / trace), "scorecard": str(job.out_dir / "scorecard.json")}]}
+            for name, (job, _) in scored.items()
+        ]
+        evaluator = scored["base"][1].evaluator
+        return rank(RankSpec.model_validate({"release": "toy-world-5", "evaluator": evaluator, "resamples": 500, "entries": entries}))
+
+    complete, redacted = board("trace.parquet"), board("trace_public.parquet")
+    assert [e["id"] for e in complete["entries"]] == [e["id"] for e in redacted["entries"]]
+    assert complete["entries"][0]["id"] == "constant_refusal" and complete["entries"][0]["rank"] == 1
+    for a, b in zip(complete["entries"], redacted["entries"], strict=True):
+        assert a["scores"]["overall"]["value"] == pytest.approx(b["scores"]["overall"]["value"], abs=2e-3)
+
+
+def test_entries_of_another_release_are_not_ranked_together(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    job, _ = scored["base"]
+    entry = {"id": "base", "runs": [{"trace": str(job.out_dir / "trace.parquet"), "scorecard": str(job.out_dir / "scorecard.json")}]}
+    with pytest.raises(ValueError, match="this board is other"):
+        rank(RankSpec.model_validate({"release": "other", "evaluator": "0", "entries": [entry]}))
+
+
+def test_the_receipt_verifies_and_a_changed_one_does_not(scored: dict[str, tuple[Job, Scorecard]], toy_home: Path) -> None:
+    job, _ = scored["base"]
+    receipt = Receipt.model_validate_json((job.out_dir / "receipt.json").read_text())
+    key = (toy_home / "keys" / "receipt.pub").read_text()
+    receipt_verify(receipt, trusted_key=key)
+    with pytest.raises(ReceiptInvalid, match="signature"):
+        receipt_verify(receipt.model_copy(update={"seed": 7}))
+    with pytest.raises(ReceiptInvalid, match="trusted"):
+        receipt_verify(receipt, trusted_key="AAAA")
+    command = [sys.executable, "-m", "evaluator", "verify", str(job.out_dir / "receipt.json"), "--key", str(toy_home / "keys" / "receipt.pub")]
+    assert "valid: run" in subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_run_that_was_cut_off_while_scoring_goes_on_without_doing_a_stage_again(scored: dict[str, tuple[Job, Scorecard]], toy_home: Path) -> None:
+    job, before = scored["base"]
+    sealed, trace = job.work_dir / "sealed" / "seal.json", job.work_dir / "trace.parquet"
+    stamps = sealed.stat().st_mtime_ns, trace.stat().st_mtime_ns
+    shutil.rmtree(job.out_dir)
+    after = run(job, Home(toy_home))
+    assert (sealed.stat().st_mtime_ns, trace.stat().st_mtime_ns) == stamps
+    assert values(after) == values(before)
+
+
+def test_a_failing_method_ends_with_its_code_and_leaves_no_scorecard(toy_home: Path) -> None:
+    job = job_of(toy_home, "base", "toy-world-5-public", tag="-fails", run={"args": ["--method", "no-such-method"]})
+    with pytest.raises(EvaluationFailed) as caught:
+        run(job, Home(toy_home))
+    assert caught.value.code is FailureCode.METHOD_ERROR
+    progress = Progress.model_validate_json((job.out_dir / "progress.json").read_text())
+    assert progress.stage == "failed" and progress.failure is FailureCode.METHOD_ERROR and "no-such-method" in progress.detail
+    assert not (job.out_dir / "scorecard.json").exists()
+
+
+def test_a_manifest_bound_to_another_base_is_refused_before_anything_runs(toy_home: Path) -> None:
+    job = job_of(toy_home, "base", "toy-world-5-public", tag="-bound", run={"args": [], "base": ["0" * 64]})
+    with pytest.raises(EvaluationFailed) as caught:
+        run(job, Home(toy_home))
+    assert caught.value.code is FailureCode.BASE_MISMATCH
+    assert not (job.work_dir / "in").exists()
+
+
+def test_an_unknown_release_is_a_platform_failure_that_names_the_known_ones(toy_home: Path) -> None:
+    job = job_of(toy_home, "base", "no-such-release")
+    with pytest.raises(EvaluationFailed) as caught:
+        run(job, Home(toy_home))
+    assert caught.value.code is FailureCode.PLATFORM_ERROR and "toy-world-5" in caught.value.detail
+
+
+def test_explain_shows_the_primitives_of_one_probe(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    job, _ = scored["base"]
+    row = trace_read(job.out_dir / "trace.parquet")[0]
+    command = [sys.executable, "-m", "evaluator", "score", str(job.out_dir / "trace.parquet"), "--explain", row["item_id"]]
+    shown = json.loads(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout)
+    assert shown["response"] == row["response"] and len(shown["token_logprobs"]) == row["n_tokens"]
