@@ -45,7 +45,7 @@ def release_step(plan: Plan, release: Release) -> Step:
 
 def image_step() -> Step:
     # Never skipped from here: it knows by itself, in about a second, whether methods or packages have changed.
-    return Step("image of the reference methods", (sys.executable, "-m", "evaluator.sandbox.images"), lambda: False)
+    return Step("image of the reference methods", (sys.executable, "-m", "evaluator", "image"), lambda: False)
 
 
 def site_step() -> Step:
