@@ -26,10 +26,14 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7
 
 
 class Output:
-    """Collects two streams of one process. Memory: under 200 KiB whatever comes."""
+    """Collects two streams of one process. Memory: under 300 KiB whatever comes.
 
-    def __init__(self, log: Path, on_progress: ProgressCallback = ignore_progress) -> None:
+    With `after`, a title, what the log file holds already is kept above it: the server's log follows that of unlearning.
+    """
+
+    def __init__(self, log: Path, on_progress: ProgressCallback = ignore_progress, *, after: str = "") -> None:
         self.log = log
+        self._before = _log_before(log, after) if after else ""
         self.on_progress = on_progress
         self.received = 0
         self._kept = bytearray()
@@ -99,8 +103,20 @@ class Output:
             else ""
         )
         partial = self.log.with_name(f".{self.log.name}.partial")
-        partial.write_text(head + self.tail())
+        partial.write_text(self._before + head + self.tail())
         partial.replace(self.log)
+
+
+def _log_before(log: Path, title: str) -> str:
+    """What stands above `title`: of an earlier attempt at the same part, nothing."""
+    mark = f"--- {title} ---\n"
+    try:
+        with log.open("rb") as file:
+            text = file.read(2 * KEPT_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    kept = text.split(mark, maxsplit=1)[0]
+    return f"{kept}{'' if kept.endswith(chr(10)) or not kept else chr(10)}{mark}"
 
 
 def follow(

@@ -111,7 +111,7 @@ class PodmanSandbox:
         )
         follower: threading.Thread | None = None
         try:
-            output = Output(log_path(log))
+            output = Output(log_path(log), after="serve")
             socket = container.volume.path / "api.sock"
             handle = ServerHandle(socket, is_alive=container.running, tail=output.tail)
 

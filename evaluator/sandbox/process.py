@@ -106,7 +106,7 @@ class ProcessSandbox:
         try:
             with _view(spec, scratch) as places:
                 child = _Child(spec, {**places, "/run/palimpsest": folder}, scratch)
-                output = Output(log_path(log))
+                output = Output(log_path(log), after="serve")
                 follower = threading.Thread(target=child.wait, args=(output,), daemon=True)
                 follower.start()
                 try:

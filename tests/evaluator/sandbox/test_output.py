@@ -84,6 +84,15 @@ def test_the_log_keeps_the_end_and_says_that_it_did(output: Output, tmp_path: Pa
     assert len(text) <= KEPT_BYTES + 100
 
 
+def test_the_log_of_the_server_stands_below_that_of_unlearning(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    for name, after in (("edited", ""), ("first server", "serve"), ("second server", "serve")):
+        output = Output(log, after=after)
+        output.feed(1, name.encode())
+        output.close()
+    assert log.read_text() == "edited\n--- serve ---\nsecond server"
+
+
 def test_a_grandchild_that_keeps_the_pipe_open_is_not_waited_for(output: Output) -> None:
     program = "import subprocess; subprocess.Popen(['sleep', '30']); print('parent ends')"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
