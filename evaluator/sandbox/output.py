@@ -28,7 +28,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7
 class Output:
     """Collects two streams of one process. Memory: under 300 KiB whatever comes.
 
-    With `after`, a title, what the log file holds already is kept above it: the server's log follows that of unlearning.
+    With `after`, a title, what the log holds already stays above it: the server's log follows that of unlearning.
     """
 
     def __init__(self, log: Path, on_progress: ProgressCallback = ignore_progress, *, after: str = "") -> None:
