@@ -184,7 +184,9 @@ def _header(folder: Path, name: str) -> dict[str, TensorInfo]:
 def _tensor_check(file: str, name: str, info: TensorInfo, base: BaseTensors) -> None:
     known = base.tensors.get(name)
     if known is None:
-        raise refuse(f"{file}: tensor {name[:200]!r} is not in the base model (store tied weights once, as the base does)")
+        raise refuse(
+            f"{file}: tensor {name[:200]!r} is not in the base model (store tied weights once, as the base does)"
+        )
     if info.shape != known.shape:
         raise refuse(f"{file}: tensor {name!r} has shape {list(info.shape)}, the base has {list(known.shape)}")
     if info.dtype_class != known.dtype_class:

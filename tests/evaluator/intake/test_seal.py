@@ -50,9 +50,7 @@ def out(tmp_path: Path) -> Path:
 @pytest.fixture
 def sealed(tmp_path: Path, base: BaseTensors) -> Callable[..., SealedArtifact]:
     def call(out: Path, division: str = "weights", limits: Limits = LIMITS) -> SealedArtifact:
-        return seal(
-            out, tmp_path / "sealed", base=base, base_sha256=BASE_SHA256, division=division, limits=limits
-        )
+        return seal(out, tmp_path / "sealed", base=base, base_sha256=BASE_SHA256, division=division, limits=limits)
 
     return call
 
@@ -99,9 +97,7 @@ def test_the_same_content_has_the_same_hash_and_a_renamed_file_another(
     tmp_path: Path, base: BaseTensors, out: Path
 ) -> None:
     def sha256(name: str) -> str:
-        return seal(
-            out, tmp_path / name, base=base, base_sha256=BASE_SHA256, division="weights", limits=LIMITS
-        ).sha256
+        return seal(out, tmp_path / name, base=base, base_sha256=BASE_SHA256, division="weights", limits=LIMITS).sha256
 
     first = sha256("one")
     assert sha256("two") == first
