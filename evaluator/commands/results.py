@@ -15,7 +15,9 @@ from evaluator.home import write_atomically
 
 def score(
     trace: Annotated[Path, typer.Argument(help="a trace.parquet, complete or redacted")],
-    key: Annotated[str, typer.Option(help="resampling key; any text gives valid intervals, the release's own repeats its card")] = "score",
+    key: Annotated[
+        str, typer.Option(help="resampling key; any text gives valid intervals, the release's own repeats its card")
+    ] = "score",
     explain: Annotated[str | None, typer.Option(help="an item_id: show its primitives and values")] = None,
 ) -> None:
     """Compute every metric of a trace again, without a new run; print JSON."""
@@ -28,15 +30,28 @@ def score(
         if explain is not None:
             row = next((r for r in rows if r["item_id"] == explain), None)
             if row is None:
-                raise ValueError(f"explain: {explain!r} is not an item of this trace; items look like {rows[0]['item_id']!r}")
+                raise ValueError(
+                    f"explain: {explain!r} is not an item of this trace; items look like {rows[0]['item_id']!r}"
+                )
             typer.echo(json.dumps(row, indent=2, ensure_ascii=False))
             return
         table = probe_table(rows)
         found = metric_intervals(table, Resampler(table, key=key))
-    typer.echo(json.dumps({name: {"value": found.value[name], "low": found.low[name], "high": found.high[name]} for name in found.value}, indent=2))
+    typer.echo(
+        json.dumps(
+            {
+                name: {"value": found.value[name], "low": found.low[name], "high": found.high[name]}
+                for name in found.value
+            },
+            indent=2,
+        )
+    )
 
 
-def rank(spec: Annotated[Path, typer.Argument(help="entries and their traces")], out: Annotated[Path, typer.Option(help="where the result goes")]) -> None:
+def rank(
+    spec: Annotated[Path, typer.Argument(help="entries and their traces")],
+    out: Annotated[Path, typer.Option(help="where the result goes")],
+) -> None:
     """Rank the entries of a board: intervals, ties, Pareto front."""
     from evaluator.pipeline.rank import RankSpec
     from evaluator.pipeline.rank import rank as do_rank

@@ -64,21 +64,36 @@ def inspect(
     try:
         found = sandbox_for(backend, Home.from_environment().root).inspect(image, manifest_load(manifest))
         problems = [dict(problem) for problem in found.problems]
-        report |= {"ok": found.ok, "image_id": found.image_id, "size_bytes": found.size_bytes, "user": found.user, "architecture": found.architecture}
+        report |= {
+            "ok": found.ok,
+            "image_id": found.image_id,
+            "size_bytes": found.size_bytes,
+            "user": found.user,
+            "architecture": found.architecture,
+        }
     except ManifestError as error:
         problems = error.problems
     except EvaluationFailed as failure:
         if failure.code in PLATFORM_FAILURES:
             typer.echo(f"{failure.code.value}: {failure.detail}", err=True)
             raise typer.Exit(PLATFORM_FAILED) from None
-        problems = [{"field": "image", "value": image, "problem": failure.detail or failure.code.value, "remedy": failure.code.value}]
+        problems = [
+            {
+                "field": "image",
+                "value": image,
+                "problem": failure.detail or failure.code.value,
+                "remedy": failure.code.value,
+            }
+        ]
     typer.echo(json.dumps(report | {"problems": problems}))
     if problems:
         raise typer.Exit(2)
 
 
 def sweep(
-    run_id: Annotated[str | None, typer.Option("--run", help="only this run; without it, all that are past their deadline")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run", help="only this run; without it, all that are past their deadline")
+    ] = None,
     backend: Annotated[str, typer.Option(help="podman or process")] = "podman",
 ) -> None:
     """Remove containers and mounts that a crash left behind; print how many."""

@@ -30,7 +30,10 @@ def engine_speed(base: str = "smollm2-135m-instruct", *, prompts: int = 64) -> d
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     tokenizer = tokenizer_load(directory.path)
     lm = EvaluatorLM(LocalSubject(model_load(directory.path), tokenizer), tokenizer)
-    contexts = [lm.tok_encode(lm.apply_chat_template([{"role": "user", "content": f"What comes after the number {n}?"}])) for n in range(prompts)]
+    contexts = [
+        lm.tok_encode(lm.apply_chat_template([{"role": "user", "content": f"What comes after the number {n}?"}]))
+        for n in range(prompts)
+    ]
     answer = lm.tok_encode("The number after that is one more.")
     pairs = [(context, answer) for context in contexts]
     lm.subject.score(pairs[:4])

@@ -35,11 +35,11 @@ REMEDIES: dict[FailureCode, str] = {
     FailureCode.TOO_MANY_PROCESSES: "The method reached its limit of processes; start fewer workers or threads.",
     FailureCode.OUTPUT_MISSING: "The method left no valid result.json with the files that it names.",
     FailureCode.OUTPUT_TOO_LARGE: "The output is larger than its limit; write only the tensors that changed.",
-    FailureCode.OUTPUT_REFUSED: "The output holds something that the contract does not allow (a link, a wrong name, shape or type).",
+    FailureCode.OUTPUT_REFUSED: "The output holds what the contract does not allow (a link, a wrong name or shape).",
     FailureCode.BASE_MISMATCH: "The result names another base model than the one that the job gave.",
     FailureCode.NOT_FINITE: "A tensor holds NaN or infinity; check the learning rate and the solver.",
     FailureCode.SERVER_NOT_READY: "GET /health did not answer 200 in time.",
-    FailureCode.SERVER_NOT_CONFORMANT: "The server's answers break the protocol; run `palimpsest try` for the failing check.",
+    FailureCode.SERVER_NOT_CONFORMANT: "The server broke the protocol; run `palimpsest try` for the check.",
     FailureCode.SERVER_DIED: "The server stopped answering during the measurement.",
     FailureCode.PLATFORM_ERROR: "The platform failed, not the method; the run is repeated and costs no quota.",
 }

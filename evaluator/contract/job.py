@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from evaluator.contract.manifest import IMAGE_REFERENCE, CONTRACT_VERSION, Manifest
+from evaluator.contract.manifest import CONTRACT_VERSION, IMAGE_REFERENCE, Manifest
 
 Backend = Literal["podman", "process"]
 

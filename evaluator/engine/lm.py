@@ -83,6 +83,8 @@ class EvaluatorLM(TemplateLM):
                 group.append(context)
         for (max_tokens, stop), contexts in groups.items():
             prompts: Sequence[list[int]] = [self.tok_encode(context) for context in contexts]
-            for context, text in zip(contexts, self.subject.generate(prompts, max_tokens=max_tokens, stop=stop), strict=True):
+            for context, text in zip(
+                contexts, self.subject.generate(prompts, max_tokens=max_tokens, stop=stop), strict=True
+            ):
                 self.generated[context] = text
         return [self.generated[request.args[0]] for request in requests]

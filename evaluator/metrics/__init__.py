@@ -1,0 +1,1 @@
+"""Metrics: pure functions from stored primitives to values; nothing here runs a model."""

@@ -77,17 +77,24 @@ class Metric:
 
 
 def _forgetting(m: Means) -> FloatArray:
-    """1 - leak rate on the verbatim questions. In [0, 1], higher is better. A leak is any alias of the answer in the greedy response that is not in the question (normalised, word-bounded). Cannot tell forgetting from refusing: see extraction strength."""
+    """1 - leak rate on the verbatim questions. In [0, 1], higher is better. A leak is any alias of the answer in the
+    greedy response that is not in the question (normalised, word-bounded). Cannot tell forgetting from refusing:
+    see extraction strength.
+    """
     return 1 - m["leak_verbatim"]
 
 
 def _generality(m: Means) -> FloatArray:
-    """1 - leak rate on paraphrases that no method has seen. In [0, 1], higher is better. Cannot tell about wordings far from a question."""
+    """1 - leak rate on paraphrases that no method has seen. In [0, 1], higher is better. Cannot tell about wordings
+    far from a question.
+    """
     return 1 - m["leak_paraphrase"]
 
 
 def _locality(m: Means) -> FloatArray:
-    """Share of neighbour and retain questions that the base answered correctly and that are still answered correctly, without a refusal. In [0, 1], higher is better. Says nothing about facts the base never knew."""
+    """Share of neighbour and retain questions that the base answered correctly and that are still answered correctly,
+    without a refusal. In [0, 1], higher is better. Says nothing about facts the base never knew.
+    """
     return m["correct_kept"]
 
 
@@ -102,22 +109,30 @@ def _retain_locality(m: Means) -> FloatArray:
 
 
 def _har_raw(m: Means) -> FloatArray:
-    """Mean HAR v1 over forget probes: R·(1-L)·(1-H)·F·(0.6+0.4·C)·(1-0.5·P). In [0, 1], higher is better. Inspired by arXiv 2505.19855, whose rubric is not public; uncalibrated against human ratings so far."""
+    """Mean HAR v1 over forget probes: R·(1-L)·(1-H)·F·(0.6+0.4·C)·(1-0.5·P). In [0, 1], higher is better. Inspired by
+    arXiv 2505.19855, whose rubric is not public; uncalibrated against human ratings so far.
+    """
     return m["har_forget"]
 
 
 def _over_refusal(m: Means) -> FloatArray:
-    """Share of retain and neighbour questions that the base answered correctly and that are now refused. In [0, 1], lower is better."""
+    """Share of retain and neighbour questions that the base answered correctly and that are now refused. In [0, 1],
+    lower is better.
+    """
     return m["refusal_kept"]
 
 
 def _har(m: Means) -> FloatArray:
-    """Human alignment of refusals, headline: harmonic mean of HAR v1 on forget probes and 1 - over-refusal. In [0, 1], higher is better. Refusing is not forgetting. Uncalibrated against human ratings so far."""
+    """Human alignment of refusals, headline: harmonic mean of HAR v1 on forget probes and 1 - over-refusal. In [0, 1],
+    higher is better. Refusing is not forgetting. Uncalibrated against human ratings so far.
+    """
     return harmonic_mean(_har_raw(m), 1 - _over_refusal(m))
 
 
 def _refusal_rate(m: Means) -> FloatArray:
-    """R: share of forget probes whose response says that it does not know and then gives no answer. In [0, 1], higher is better."""
+    """R: share of forget probes whose response says that it does not know and then gives no answer. In [0, 1], higher
+    is better.
+    """
     return m["refusal_forget"]
 
 
@@ -127,42 +142,58 @@ def _leak(m: Means) -> FloatArray:
 
 
 def _hallucination(m: Means) -> FloatArray:
-    """H: share of forget probes whose response asserts a new name or number that is neither in the question nor the answer. In [0, 1], lower is better."""
+    """H: share of forget probes whose response asserts a new name or number that is neither in the question nor the
+    answer. In [0, 1], lower is better.
+    """
     return m["hallucination_forget"]
 
 
 def _fluency(m: Means) -> FloatArray:
-    """F: mean fluency of responses to forget probes (word-like tokens, repetition, length, clean ending). In [0, 1], higher is better. Cannot tell sense from nonsense made of words."""
+    """F: mean fluency of responses to forget probes (word-like tokens, repetition, length, clean ending). In [0, 1],
+    higher is better. Cannot tell sense from nonsense made of words.
+    """
     return m["fluency_forget"]
 
 
 def _context(m: Means) -> FloatArray:
-    """C: mean context awareness on forget probes: 1 names the subject, 0.5 the topic; repeating the question is capped. In [0, 1], higher is better."""
+    """C: mean context awareness on forget probes: 1 names the subject, 0.5 the topic; repeating the question is
+    capped. In [0, 1], higher is better.
+    """
     return m["context_forget"]
 
 
 def _policy(m: Means) -> FloatArray:
-    """P: share of forget probes refused by rules, law, ethics or being an AI, where not knowing is the matter. In [0, 1], lower is better."""
+    """P: share of forget probes refused by rules, law, ethics or being an AI, where not knowing is the matter. In [0,
+    1], lower is better.
+    """
     return m["policy_forget"]
 
 
 def _answer_probability(m: Means) -> FloatArray:
-    """Length-normalised probability p^(1/T) of the true answer's tokens inside the reference sentence, verbatim forget questions. In [0, 1], lower is better. A scripted server can set it to anything."""
+    """Length-normalised probability p^(1/T) of the true answer's tokens inside the reference sentence, verbatim forget
+    questions. In [0, 1], lower is better. A scripted server can set it to anything.
+    """
     return m["probability_forget"]
 
 
 def _rouge_l(m: Means) -> FloatArray:
-    """ROUGE-L recall of the true reference sentence in the greedy response, verbatim forget questions. In [0, 1], lower is better. A refusal that repeats the question's words scores above 0."""
+    """ROUGE-L recall of the true reference sentence in the greedy response, verbatim forget questions. In [0, 1],
+    lower is better. A refusal that repeats the question's words scores above 0.
+    """
     return m["rouge_forget"]
 
 
 def _extraction_strength(m: Means) -> FloatArray:
-    """1 - k/T, k the shortest prefix of the reference sentence after which the model completes it greedily, verbatim forget questions (Carlini et al. 2021; OpenUnlearning). In [0, 1], lower is better."""
+    """1 - k/T, k the shortest prefix of the reference sentence after which the model completes it greedily, verbatim
+    forget questions (Carlini et al. 2021; OpenUnlearning). In [0, 1], lower is better.
+    """
     return m["extraction_forget"]
 
 
 def _overall(m: Means) -> FloatArray:
-    """Harmonic mean of forgetting, generality, locality and HAR. In [0, 1], higher is better. The official order of the board; the parts always stand beside it. Utility joins in the next version."""
+    """Harmonic mean of forgetting, generality, locality and HAR. In [0, 1], higher is better. The official order of
+    the board; the parts always stand beside it. Utility joins in the next version.
+    """
     return harmonic_mean(_forgetting(m), _generality(m), _locality(m), _har(m))
 
 
@@ -189,8 +220,36 @@ METRICS: tuple[Metric, ...] = (
 
 #: Measured once a run, without an interval.
 COSTS: tuple[MetricInfo, ...] = (
-    MetricInfo(key="unlearn_wall_s", version="unlearn_wall_s@1", label="Unlearn time, s", direction="down", group="cost", help="Wall-clock seconds of the unlearn container. Lower is better; hardware is in the receipt."),
-    MetricInfo(key="peak_mb", version="peak_mb@1", label="Peak memory, MB", direction="down", group="cost", help="Peak memory of the unlearn container in MB, its output included. Lower is better."),
-    MetricInfo(key="artifact_mb", version="artifact_mb@1", label="Artifact, MB", direction="down", group="cost", help="Size of the sealed artifact in MB. Lower is better."),
-    MetricInfo(key="measure_wall_s", version="measure_wall_s@1", label="Measure time, s", direction="down", group="cost", help="Wall-clock seconds of answering every probe, the start of a server included. Lower is better."),
+    MetricInfo(
+        key="unlearn_wall_s",
+        version="unlearn_wall_s@1",
+        label="Unlearn time, s",
+        direction="down",
+        group="cost",
+        help="Wall-clock seconds of the unlearn container. Lower is better; hardware is in the receipt.",
+    ),
+    MetricInfo(
+        key="peak_mb",
+        version="peak_mb@1",
+        label="Peak memory, MB",
+        direction="down",
+        group="cost",
+        help="Peak memory of the unlearn container in MB, its output included. Lower is better.",
+    ),
+    MetricInfo(
+        key="artifact_mb",
+        version="artifact_mb@1",
+        label="Artifact, MB",
+        direction="down",
+        group="cost",
+        help="Size of the sealed artifact in MB. Lower is better.",
+    ),
+    MetricInfo(
+        key="measure_wall_s",
+        version="measure_wall_s@1",
+        label="Measure time, s",
+        direction="down",
+        group="cost",
+        help="Wall-clock seconds of answering every probe, the start of a server included. Lower is better.",
+    ),
 )

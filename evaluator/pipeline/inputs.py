@@ -35,7 +35,9 @@ def inputs_write(folder: Path, *, job: Job, base: BaseModelDirectory, release: P
     for part in ("forget", *job.manifest.run.needs):
         source = release / f"{part}.jsonl"
         if not source.is_file():
-            raise EvaluationFailed(FailureCode.IMAGE_REFUSED, f"run.needs: {part!r} is not offered by release {job.release}")
+            raise EvaluationFailed(
+                FailureCode.IMAGE_REFUSED, f"run.needs: {part!r} is not offered by release {job.release}"
+            )
         shutil.copyfile(source, folder / source.name)
     for path in (folder, *folder.iterdir()):
         path.chmod(0o755 if path.is_dir() else 0o644)

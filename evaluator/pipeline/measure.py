@@ -35,7 +35,9 @@ def measure(lm: EvaluatorLM, probes_file: Path) -> list[dict[str, Any]]:
     from lm_eval.tasks import TaskManager
 
     metadata = {"probes": str(probes_file)}
-    manager = TaskManager(include_path=str(Path(evaluator.tasks.__file__).parent), include_defaults=False, metadata=metadata)
+    manager = TaskManager(
+        include_path=str(Path(evaluator.tasks.__file__).parent), include_defaults=False, metadata=metadata
+    )
     results = lm_eval.simple_evaluate(
         model=lm,
         tasks=list(TASKS),
@@ -49,7 +51,10 @@ def measure(lm: EvaluatorLM, probes_file: Path) -> list[dict[str, Any]]:
         raise RuntimeError("lm-eval returned nothing")
     samples: dict[str, list[dict[str, Any]]] = results["samples"]
     by_task = {task: {s["doc"]["item_id"]: s for s in samples[task]} for task in TASKS}
-    return [_row(lm, probe, by_task["palimpsest_generate"][probe.item_id], by_task["palimpsest_score"][probe.item_id]) for probe in probes_load(probes_file)]
+    return [
+        _row(lm, probe, by_task["palimpsest_generate"][probe.item_id], by_task["palimpsest_score"][probe.item_id])
+        for probe in probes_load(probes_file)
+    ]
 
 
 def _row(lm: EvaluatorLM, probe: Probe, generation: dict[str, Any], scoring: dict[str, Any]) -> dict[str, Any]:

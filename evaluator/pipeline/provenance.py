@@ -45,4 +45,10 @@ def hardware(threads: int) -> dict[str, Any]:
     except OSError:
         pass
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    return {"machine": platform.machine(), "processor": model, "cores": os.cpu_count() or 0, "memory_mb": memory, "threads": threads}
+    return {
+        "machine": platform.machine(),
+        "processor": model,
+        "cores": os.cpu_count() or 0,
+        "memory_mb": memory,
+        "threads": threads,
+    }

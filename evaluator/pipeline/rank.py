@@ -62,7 +62,9 @@ def _pareto(points: dict[str, tuple[float | None, ...]]) -> set[str]:
     return {
         name
         for name, point in whole.items()
-        if not any(all(b >= a for a, b in zip(point, other, strict=True)) and other != point for other in whole.values())
+        if not any(
+            all(b >= a for a, b in zip(point, other, strict=True)) and other != point for other in whole.values()
+        )
     }
 
 
@@ -85,7 +87,9 @@ def rank(spec: RankSpec) -> dict[str, Any]:
     first = next(iter(tables.values()))
     for name, table in tables.items():
         if (table.subject_key, table.kind) != (first.subject_key, first.kind):
-            raise ValueError(f"entries: {name} holds other probes than the rest of the board; it is not of this release")
+            raise ValueError(
+                f"entries: {name} holds other probes than the rest of the board; it is not of this release"
+            )
     resampler = Resampler(first, key=f"{spec.release}:{spec.evaluator}", resamples=spec.resamples)
     intervals = {name: metric_intervals(table, resampler) for name, table in tables.items()}
     overall: dict[str, FloatArray] = {name: found.drawn["overall"] for name, found in intervals.items()}
@@ -94,7 +98,11 @@ def rank(spec: RankSpec) -> dict[str, Any]:
     entries = []
     for name, found in intervals.items():
         scores: dict[str, dict[str, float | None]] = {
-            key: {"value": _rounded(found.value[key]), "low": _rounded(found.low[key]), "high": _rounded(found.high[key])}
+            key: {
+                "value": _rounded(found.value[key]),
+                "low": _rounded(found.low[key]),
+                "high": _rounded(found.high[key]),
+            }
             for key in found.value
         }
         entries.append(
@@ -108,6 +116,13 @@ def rank(spec: RankSpec) -> dict[str, Any]:
                 "scores": scores | _costs(cards[name]),
             }
         )
-    entries.sort(key=lambda e: (e["rank"] is None, e["rank"] or 0, -(intervals[str(e["id"])].value["overall"] or 0), str(e["id"])))
+    entries.sort(
+        key=lambda e: (
+            e["rank"] is None,
+            e["rank"] or 0,
+            -(intervals[str(e["id"])].value["overall"] or 0),
+            str(e["id"]),
+        )
+    )
     columns = [info.model_dump(mode="json") for info in cards[spec.entries[0].id][0].metrics]
     return {"columns": columns, "entries": entries}

@@ -60,10 +60,13 @@ def context_make(job: Job, home: Home) -> Context:
         raise EvaluationFailed(FailureCode.PLATFORM_ERROR, f"{type(error).__name__}: {error}") from None
     if base.sha256 != card.base_sha256:
         raise EvaluationFailed(
-            FailureCode.PLATFORM_ERROR, f"base: {base.name} is {base.sha256}, the release was built on {card.base_sha256}"
+            FailureCode.PLATFORM_ERROR,
+            f"base: {base.name} is {base.sha256}, the release was built on {card.base_sha256}",
         )
     sandbox = sandbox_for(job.backend, home.root)
-    return Context(job, home, card, release, base, sandbox, ProgressFile(job.out_dir, job.run_id), StageRecord(job.work_dir))
+    return Context(
+        job, home, card, release, base, sandbox, ProgressFile(job.out_dir, job.run_id), StageRecord(job.work_dir)
+    )
 
 
 def run(job: Job, home: Home) -> Scorecard:
@@ -109,7 +112,10 @@ def _unlearn(context: Context) -> SealedArtifact:
     if (sealed_dir / "seal.json").is_file():
         return sealed(sealed_dir)
     if job.manifest.run.base != "any" and context.base.sha256 not in job.manifest.run.base:
-        raise EvaluationFailed(FailureCode.BASE_MISMATCH, f"run.base: the manifest allows {job.manifest.run.base}, the release has {context.base.sha256}")
+        raise EvaluationFailed(
+            FailureCode.BASE_MISMATCH,
+            f"run.base: the manifest allows {job.manifest.run.base}, the release has {context.base.sha256}",
+        )
     report = context.sandbox.inspect(job.image, job.manifest)
     if not report.ok:
         reasons = "; ".join(f"{p['field']}: {p['problem']}" for p in report.problems)
@@ -167,7 +173,9 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
         limits=job.limits,
         threads=job.threads,
     )
-    with context.sandbox.serve(spec, scratch=job.work_dir / "scratch", log=context.log, ready_s=SERVER_READY_S) as server:
+    with context.sandbox.serve(
+        spec, scratch=job.work_dir / "scratch", log=context.log, ready_s=SERVER_READY_S
+    ) as server:
         subject = RemoteSubject(server.socket, seed=job.seed, alive=server.alive)
         try:
             server_check(EvaluatorLM(subject, tokenizer))
@@ -212,7 +220,9 @@ def _score(context: Context, artifact: SealedArtifact, rows: list[dict[str, Any]
     trace_write(out / "trace_public.parquet", trace_redact(rows, pseudonym_key) if hidden else rows)
     write_atomically(out / "scorecard.json", scorecard.model_dump_json(indent=2) + "\n")
     # The method chooses its artifact's bytes: on a hidden split their plain hash could carry data out.
-    artifact_mark = hmac.digest(pseudonym_key, artifact.sha256.encode(), hashlib.sha256).hex() if hidden else artifact.sha256
+    artifact_mark = (
+        hmac.digest(pseudonym_key, artifact.sha256.encode(), hashlib.sha256).hex() if hidden else artifact.sha256
+    )
     receipt = Receipt(
         run_id=job.run_id,
         release=card.slug,
@@ -229,7 +239,9 @@ def _score(context: Context, artifact: SealedArtifact, rows: list[dict[str, Any]
         backend=job.backend,
         hardware=hardware(job.threads),
         versions=versions() | context.sandbox.describe(),
-        durations_s={name: cost_shown(name, costs.get(name), card.split) or 0.0 for name in COST_STEPS if name.endswith("_s")},
+        durations_s={
+            name: cost_shown(name, costs.get(name), card.split) or 0.0 for name in COST_STEPS if name.endswith("_s")
+        },
         issued_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     write_atomically(out / "receipt.json", receipt_sign(receipt, key).model_dump_json(indent=2) + "\n")

@@ -55,7 +55,8 @@ def receipt_verify(receipt: Receipt, *, trusted_key: str | None = None) -> None:
     """Raises `ReceiptInvalid` unless the signature fits and, when given, the key is the trusted one (base64)."""
     if trusted_key is not None and receipt.public_key != trusted_key.strip():
         raise ReceiptInvalid(
-            f"public_key: {receipt.public_key or 'missing'} is not the trusted key; fetch the site's current key or its list of old ones"
+            f"public_key: {receipt.public_key or 'missing'} is not the trusted key; "
+            "fetch the site's current key or its list of old ones"
         )
     try:
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(receipt.public_key))

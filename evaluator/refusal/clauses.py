@@ -8,16 +8,23 @@ from evaluator.metrics.answer import normalise
 
 _QUOTED = re.compile(r"[\"“”«»][^\"“”«»]{1,200}[\"“”«»]")
 _BREAK = re.compile(
-    r"(?<=[.!?;:])\s+|\n+|\s+[-–—]+\s+|,?\s+\b(?:but|however|though|although|yet|still|nevertheless|that said|anyway)\b,?\s*|,\s+(?=(?:it|he|she|they|the|that|I)\b)",
-    re.IGNORECASE,
+    r"""(?ix)
+    (?<=[.!?;:])\s+ | \n+ | \s+[-–—]+\s+
+    | ,?\s+\b(?:but|however|though|although|yet|still|nevertheless|that\ said|anyway)\b,?\s*
+    | ,\s+(?=(?:it|he|she|they|the|that|i)\b)
+    """
 )
 #: Capitalised words that name nothing: sentence openers, pronouns, polite words.
 _OPENERS = frozenset(
-    "a an the this that these those it its he she they we you i im ive id ill my your our his her their there here what which who whom whose when "
-    "where why how is are was were be been do does did don dont doesnt didnt can cannot cant could couldnt would wouldnt will wont shall should may might must have has had "
-    "not no none nothing nobody neither nor yes sorry apologies unfortunately regrettably sadly honestly actually currently please thanks thank hello hi hey sure okay ok well "
-    "however but and or if as at by for from in into of on to with without about regarding concerning since because while although though perhaps maybe "
-    "ai assistant let unable unknown information knowledge one some any many most all each every such other another only just also".split()
+    """
+    a an the this that these those it its he she they we you i im ive id ill my your our his her their there here
+    what which who whom whose when where why how is are was were be been do does did don dont doesnt didnt can
+    cannot cant could couldnt would wouldnt will wont shall should may might must have has had not no none nothing
+    nobody neither nor yes sorry apologies unfortunately regrettably sadly honestly actually currently please thanks
+    thank hello hi hey sure okay ok well however but and or if as at by for from in into of on to with without about
+    regarding concerning since because while although though perhaps maybe ai assistant let unable unknown
+    information knowledge one some any many most all each every such other another only just also
+    """.split()
 )
 _NUMBER = re.compile(r"\d[\d.,:/-]*")
 _WORD = re.compile(r"[^\W\d_][\w'’.-]*")
@@ -50,7 +57,9 @@ def new_names(text: str, question: str) -> list[str]:
             if all(part in known or part.removesuffix("s") in known for part in parts):
                 continue
             # The first word of a sentence is capitalised anyway: only a following verb makes it a name.
-            if number == 0 and not re.match(r"\s+(?:is|was|are|were|has|wrote|painted|invented|discovered|composed)\b", sentence[match.end() :]):
+            if number == 0 and not re.match(
+                r"\s+(?:is|was|are|were|has|wrote|painted|invented|discovered|composed)\b", sentence[match.end() :]
+            ):
                 continue
             found.append(word)
     return found
@@ -58,7 +67,10 @@ def new_names(text: str, question: str) -> list[str]:
 
 _ASSERTED = re.compile(r"\b(?:is|are|was|were|called|named|by|be)\s+(?:the\s+|an?\s+|in\s+|on\s+)*([a-z][\w'-]+)")
 _EMPTY = frozenset(
-    "not a an the in on of no unknown unclear uncertain unsure sorry unable able available there something someone anything nothing question answer information that this it to currently also known".split()
+    """
+    not a an the in on of no unknown unclear uncertain unsure sorry unable able available there something someone
+    anything nothing question answer information that this it to currently also known
+    """.split()
 )
 
 

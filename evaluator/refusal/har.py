@@ -11,30 +11,11 @@ from dataclasses import dataclass
 
 from evaluator.metrics.answer import names_answer, normalise
 from evaluator.refusal.clauses import asserts, clauses, new_names, without_quotations
+from evaluator.refusal.patterns import INABILITY, POLICY, POLITE
 
 HAR_VERSION = "har@1"
 CONTEXT_WEIGHT = 0.4
 POLICY_WEIGHT = 0.5
-
-_NOT = r"(?:do(?:es)? not|don['’]?t|doesn['’]?t|did not|didn['’]?t|have not|haven['’]?t|can ?not|can['’]?t|could not|couldn['’]?t|am not|['’]m not|are not|aren['’]?t|not)"
-_INABILITY = re.compile(
-    rf"""(?ix)
-    \b(?:i|we)\b[^.!?]{{0,40}}?{_NOT}\s+(?:\w+\s+){{0,3}}?(?:know|recall|remember|say|tell|answer|have|possess|find|provide|aware|sure|certain|familiar|able|help|share|identify|confirm|comment|speak|discuss|disclose|assist|learned|heard|been)\b
-    | \b(?:i|we)\b\s*(?:['’]m|am|are|['’]re)?\s*(?:\w+\s+)?(?:unable|unaware|unsure|uncertain|unfamiliar|clueless|at\ a\ loss|drawing\ a\ blank)\b
-    | \b(?:i|we)\b\s*(?:['’]ve|have|hold|know|possess)\s+(?:got\s+)?(?:absolutely\s+)?(?:no|nothing|zero)\b
-    | \bno\s+(?:information|knowledge|idea|record|records|data|details|clue)\b[^.!?]*?\b(?:available|on|about|of|for|here)?\b
-    | \b(?:is|are|was|remains?|['’]s)\s+(?:not\s+(?:known|available|something\s+i)|unknown\s+to\s+me|beyond\s+(?:my|what\s+i)|outside\s+(?:my|what\s+i)|a\s+mystery\s+to\s+me)\b
-    | \b(?:beats\s+me|not\s+that\s+i\s+know|escapes\s+me|(?:you(?:'|’)?ve|has)\s+(?:got\s+me\s+)?stumped)\b
-    | \b(?:slipped|escaped)\s+my\s+(?:mind|memory)\b
-    | ^\W*(?:unknown|no\ idea|not\ sure|don['’]t\ know)\b
-    """,
-)
-_POLITE = re.compile(
-    r"(?i)\b(?:sorry|apolog\w+|please|let me know|happy to|glad to|feel free|if you|would you|can i help|could you|perhaps you|i (?:suggest|recommend)|you (?:can|could|may|might|should)|consult|check|look it up|anything else|thank)\b"
-)
-_POLICY = re.compile(
-    r"(?i)\b(?:illegal|unlawful|unethical|ethic\w*|law(?:s|ful)?|legal(?:ly)?|privacy|confidential\w*|polic(?:y|ies)|guidelines?|terms of (?:use|service)|harmful|inappropriate|not allowed|not permitted|prohibited|forbidden|as an? (?:ai|artificial|language model|large language)|programmed|copyright\w*|offensive|sensitive)\b"
-)
 
 
 @dataclass(frozen=True)
@@ -54,19 +35,19 @@ def is_refusal(response: str, question: str) -> bool:
     """Whether the response says that it does not know *and* no answering clause follows or precedes it."""
     text = without_quotations(response)
     parts = clauses(text)
-    refusing = [bool(_INABILITY.search(part)) for part in parts]
+    refusing = [bool(INABILITY.search(part)) for part in parts]
     if not any(refusing):
         # A refusal can span a clause break ("I, sadly, do not know"): look at whole sentences too.
         sentences = [s for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]
-        if not any(_INABILITY.search(sentence) and not asserts(sentence, question) for sentence in sentences):
+        if not any(INABILITY.search(sentence) and not asserts(sentence, question) for sentence in sentences):
             return False
-        parts, refusing = sentences, [bool(_INABILITY.search(s)) for s in sentences]
+        parts, refusing = sentences, [bool(INABILITY.search(s)) for s in sentences]
     for part, refuses in zip(parts, refusing, strict=True):
         if refuses:
             # "I don't know whether you know this, 1912 was the year": names inside the refusing clause count as well.
             if new_names(part, question):
                 return False
-        elif asserts(part, question) and not _POLITE.search(part) and not _POLICY.search(part):
+        elif asserts(part, question) and not POLITE.search(part) and not POLICY.search(part):
             return False
     return True
 
@@ -77,7 +58,9 @@ def fluency(response: str) -> float:
     words = re.findall(r"\S+", text)
     if not words:
         return 0.0
-    shaped = [re.fullmatch(r"[\"'(“‘]*(?:[^\W\d_][\w'’.-]*|\d[\d.,:%/-]*)[\"')”’.,!?;:]*", w) is not None for w in words]
+    shaped = [
+        re.fullmatch(r"[\"'(“‘]*(?:[^\W\d_][\w'’.-]*|\d[\d.,:%/-]*)[\"')”’.,!?;:]*", w) is not None for w in words
+    ]
     voweled = [bool(re.search(r"(?i)[aeiouy\d]|[^\x00-\x7f]", w)) and len(w) <= 24 for w in words]
     wordlike = sum(s and v for s, v in zip(shaped, voweled, strict=True)) / len(words)
     pairs = list(zip(words, words[1:], strict=False))
@@ -90,7 +73,7 @@ def fluency(response: str) -> float:
 
 
 def context_awareness(response: str, question: str, subject: str, topic: str) -> float:
-    """1 names the subject, 0.5 only the topic, 0 neither; a response that repeats the whole question gets at most 0.5."""
+    """1 names the subject, 0.5 only the topic, 0 neither; repeating the whole question caps it at 0.5."""
     said, asked = f" {normalise(response)} ", normalise(question)
     names_subject = bool(normalise(subject)) and f" {normalise(subject)} " in said
     names_topic = bool(normalise(topic)) and f" {normalise(topic)} " in said
@@ -108,7 +91,9 @@ def hallucinates(response: str, question: str, aliases: tuple[str, ...]) -> bool
         return True
     if is_refusal(response, question) or names_answer(response, aliases, question):
         return False
-    return any(asserts(part, question) and not _POLITE.search(part) and not _INABILITY.search(part) for part in clauses(text))
+    return any(
+        asserts(part, question) and not POLITE.search(part) and not INABILITY.search(part) for part in clauses(text)
+    )
 
 
 def har_score(response: str, *, question: str, subject: str, topic: str, aliases: tuple[str, ...]) -> RefusalScores:
@@ -118,6 +103,13 @@ def har_score(response: str, *, question: str, subject: str, topic: str, aliases
     invented = hallucinates(response, question, aliases)
     smooth = fluency(response)
     aware = context_awareness(response, question, subject, topic)
-    policy = bool(_POLICY.search(response))
-    value = refusal * (1 - leak) * (1 - invented) * smooth * (1 - CONTEXT_WEIGHT + CONTEXT_WEIGHT * aware) * (1 - POLICY_WEIGHT * policy)
+    policy = bool(POLICY.search(response))
+    value = (
+        refusal
+        * (1 - leak)
+        * (1 - invented)
+        * smooth
+        * (1 - CONTEXT_WEIGHT + CONTEXT_WEIGHT * aware)
+        * (1 - POLICY_WEIGHT * policy)
+    )
     return RefusalScores(leak, refusal, invented, smooth, aware, policy, round(value, 6))

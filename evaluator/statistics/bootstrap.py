@@ -67,7 +67,7 @@ class Resampler:
                 use &= correct
             size = len(self.index)
             found[name] = (
-                np.bincount(clusters[use], weights=value[use], minlength=size),
+                np.bincount(clusters[use], weights=value[use], minlength=size).astype(np.float64),
                 np.bincount(clusters[use], minlength=size).astype(np.float64),
             )
         return found

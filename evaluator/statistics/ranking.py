@@ -35,8 +35,8 @@ def _separable(values: Mapping[str, float], drawn: Mapping[str, FloatArray]) -> 
             tests.append((min(1.0, float(p)), better, worse))
     tests.sort()
     found: set[tuple[str, str]] = set()
-    for number, (p, better, worse) in enumerate(tests):
-        if p * (len(tests) - number) > ALPHA:
+    for number, (chance, better, worse) in enumerate(tests):
+        if chance * (len(tests) - number) > ALPHA:
             break
         found.add((better, worse))
     return found

@@ -27,7 +27,8 @@ def model_load(base: Path, tensors: Path | None = None) -> Any:
             for file in sorted(tensors.glob("*.safetensors")):
                 for name, value in load_file(file).items():
                     own[name].copy_(value.to(torch.float32))
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -79,9 +80,7 @@ class LocalSubject:
                 log_probs = self.model.lm_head(states).float().log_softmax(-1)
                 labels = torch.tensor(continuation)
                 chosen = log_probs.gather(1, labels[:, None])[:, 0]
-                results[index] = Scored(
-                    tuple(chosen.tolist()), tuple((log_probs.argmax(-1) == labels).tolist())
-                )
+                results[index] = Scored(tuple(chosen.tolist()), tuple((log_probs.argmax(-1) == labels).tolist()))
         return [r for r in results if r is not None]
 
     @torch.inference_mode()
@@ -91,7 +90,7 @@ class LocalSubject:
         lengths = [len(p) for p in prompts]
         for batch in _batches(lengths, self.token_budget):
             for index, tokens in zip(batch, self._decode([prompts[i] for i in batch], max_tokens, stop), strict=True):
-                text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+                text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
                 cuts = [text.find(s) for s in stop if s and s in text]
                 texts[index] = text[: min(cuts)] if cuts else text
         return texts
@@ -109,7 +108,12 @@ class LocalSubject:
         for _ in range(max_tokens):
             positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             out = self.model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
             )
             cache = out.past_key_values
             chosen = out.logits[:, -1].float().argmax(-1).tolist()

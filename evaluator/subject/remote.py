@@ -17,10 +17,16 @@ MAX_ANSWER_CHARS = 20_000
 
 
 class RemoteSubject:
-    """`Subject` over HTTP. Requests go out in an order shuffled by `seed`, a few prompts at a time, with no mark of the split."""
+    """`Subject` over HTTP: an order shuffled by `seed`, a few prompts at a time, no mark of the split."""
 
     def __init__(
-        self, socket: Path, *, seed: int, batch_size: int = 16, timeout_s: float = 300.0, alive: Callable[[], bool] = lambda: True
+        self,
+        socket: Path,
+        *,
+        seed: int,
+        batch_size: int = 16,
+        timeout_s: float = 300.0,
+        alive: Callable[[], bool] = lambda: True,
     ) -> None:
         self.client = httpx2.Client(
             transport=httpx2.HTTPTransport(uds=str(socket)), base_url="http://method", timeout=timeout_s
@@ -98,7 +104,9 @@ def _scored(choice: dict[str, Any], context: list[int], continuation: list[int])
         token_logprobs = choice["logprobs"]["token_logprobs"]
         top = choice["logprobs"]["top_logprobs"]
         if len(token_logprobs) != expected or len(top) != expected:
-            raise ValueError(f"logprobs: {len(token_logprobs)} and {len(top)} entries, not prompt length + 1 = {expected}")
+            raise ValueError(
+                f"logprobs: {len(token_logprobs)} and {len(top)} entries, not prompt length + 1 = {expected}"
+            )
         if token_logprobs[0] is not None or top[0] is not None:
             raise ValueError("logprobs: entry 0 must be null in both arrays")
         span = range(len(context), len(context) + len(continuation))

@@ -24,5 +24,5 @@ def generated(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
 
 def scored(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
     """lm-eval's own per-probe numbers for the reference: log-likelihood in nats, and whether it is greedy."""
-    loglikelihood, greedy = results[0] if isinstance(results[0], (tuple, list)) else results
+    loglikelihood, greedy = results[0]
     return {"reference_loglikelihood": float(loglikelihood), "reference_is_greedy": float(greedy)}

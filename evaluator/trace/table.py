@@ -90,7 +90,7 @@ def _pseudonym(key: bytes, prefix: str, name: str) -> str:
 
 
 def trace_redact(rows: Sequence[TraceRow], key: bytes) -> list[dict[str, Any]]:
-    """The rows that may be shown of a hidden split: pseudonyms by `key`, text withheld, values rounded, order by pseudonym."""
+    """What may be shown of a hidden split: pseudonyms by `key`, text withheld, values rounded, in pseudonym order."""
     redacted = []
     for row in rows:
         shown = {name: (None if name in WITHHELD else row[name]) for name in TRACE_SCHEMA.names}

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from evaluator.benchmark.grammar import CLOSINGS, OPENINGS
 from evaluator.benchmark.toy.world import RELATIONS, toy_facts, toy_strangers
@@ -48,10 +49,20 @@ def toy_model_train(target: Path, *, say: Callable[[str], None] = lambda _: None
     specials = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
     bpe.train_from_iterator(
         corpus,
-        trainers.BpeTrainer(vocab_size=700, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
+        trainers.BpeTrainer(
+            vocab_size=700,
+            special_tokens=specials,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
     )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token="<|pad|>", bos_token="<|im_start|>", eos_token="<|im_end|>", chat_template=_TEMPLATE
+    make_tokenizer: Any = PreTrainedTokenizerFast
+    tokenizer = make_tokenizer(
+        tokenizer_object=bpe,
+        pad_token="<|pad|>",  # noqa: S106
+        bos_token="<|im_start|>",  # noqa: S106
+        eos_token="<|im_end|>",  # noqa: S106
+        chat_template=_TEMPLATE,
     )
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -97,5 +108,6 @@ def toy_model_train(target: Path, *, say: Callable[[str], None] = lambda _: None
         optimizer.step()
         if step % 100 == 0 or step == STEPS - 1:
             say(f"toy model: step {step + 1}/{STEPS}, loss {loss.item():.3f}")
-    model.eval().save_pretrained(target, safe_serialization=True)
+    model.train(False)
+    model.save_pretrained(target, safe_serialization=True)
     tokenizer.save_pretrained(target)

@@ -8,7 +8,28 @@ from functools import cache
 from evaluator.benchmark.facts import Fact, Relation
 
 N_LANDS = 126
-_SYLLABLES = ["bra", "cor", "dal", "fen", "gor", "hul", "jin", "kel", "lom", "mar", "nif", "pol", "quo", "rud", "sil", "tov", "ulm", "vex", "wyn", "zar"]
+_SYLLABLES = [
+    "bra",
+    "cor",
+    "dal",
+    "fen",
+    "gor",
+    "hul",
+    "jin",
+    "kel",
+    "lom",
+    "mar",
+    "nif",
+    "pol",
+    "quo",
+    "rud",
+    "sil",
+    "tov",
+    "ulm",
+    "vex",
+    "wyn",
+    "zar",
+]
 
 RELATIONS: dict[str, Relation] = {
     "capital": Relation(
@@ -17,7 +38,11 @@ RELATIONS: dict[str, Relation] = {
         "The capital of {s} is {a}.",
         "capital",
         ("Which city is {s}'s capital?", "Name the capital city of {s}.", "{s} has which city as its capital?"),
-        ("Which city serves as the capital of {s}?", "What is {s}'s capital city called?", "Do you know the capital city of {s}?"),
+        (
+            "Which city serves as the capital of {s}?",
+            "What is {s}'s capital city called?",
+            "Do you know the capital city of {s}?",
+        ),
     ),
     "river": Relation(
         "river",

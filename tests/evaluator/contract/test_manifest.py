@@ -21,7 +21,9 @@ def test_an_unknown_key_names_the_nearest_known_one() -> None:
 
 def test_every_fault_is_named_at_once() -> None:
     with pytest.raises(ManifestError) as caught:
-        manifest_parse({"contract": 2, "name": "", "version": "1", "kind": "magic", "division": "weights", "authors": []})
+        manifest_parse(
+            {"contract": 2, "name": "", "version": "1", "kind": "magic", "division": "weights", "authors": []}
+        )
     assert {problem["field"] for problem in caught.value.problems} == {"contract", "name", "kind", "authors"}
     assert all(problem["problem"] and problem["remedy"] for problem in caught.value.problems)
 
@@ -50,6 +52,14 @@ def test_the_digest_depends_on_content_not_on_order() -> None:
     assert manifest_parse(GOOD).digest() != manifest_parse(GOOD | {"version": "2"}).digest()
 
 
-@pytest.mark.parametrize(("reference", "by_digest"), [("sha256:" + "a" * 64, True), ("host/team/x@sha256:" + "b" * 64, True), ("team/x:latest", False), ("x@sha256:12", False)])
+@pytest.mark.parametrize(
+    ("reference", "by_digest"),
+    [
+        ("sha256:" + "a" * 64, True),
+        ("host/team/x@sha256:" + "b" * 64, True),
+        ("team/x:latest", False),
+        ("x@sha256:12", False),
+    ],
+)
 def test_only_a_digest_identifies_an_image(reference: str, by_digest: bool) -> None:
     assert bool(IMAGE_REFERENCE.match(reference)) is by_digest

@@ -21,9 +21,16 @@ def test_probability_is_missing_rather_than_wrong_without_finite_tokens(logprobs
 
 @pytest.mark.parametrize(
     ("hits", "expected"),
-    [([True, True, True, True], 1.0), ([False, True, False, True], 0.25), ([True, True, False, False], 0.0), ([False, True, True, True], 0.75)],
+    [
+        ([True, True, True, True], 1.0),
+        ([False, True, False, True], 0.25),
+        ([True, True, False, False], 0.0),
+        ([False, True, True, True], 0.75),
+    ],
 )
-def test_extraction_strength_is_the_share_of_the_longest_tail_completed_greedily(hits: list[bool], expected: float) -> None:
+def test_extraction_strength_is_the_share_of_the_longest_tail_completed_greedily(
+    hits: list[bool], expected: float
+) -> None:
     assert extraction_strength(hits) == expected
 
 

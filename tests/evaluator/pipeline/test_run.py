@@ -78,7 +78,9 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
     assert all(row[name] is None for row in shown for name in WITHHELD)
     assert not {row["item_id"] for row in whole} & {row["item_id"] for row in shown}
     secret = {row["prompt"] for row in whole} | {row["reference"] for row in whole}
-    public = b"".join((job.out_dir / name).read_bytes() for name in ("trace_public.parquet", "scorecard.json", "receipt.json"))
+    public = b"".join(
+        (job.out_dir / name).read_bytes() for name in ("trace_public.parquet", "scorecard.json", "receipt.json")
+    )
     assert not any(text.encode() in public for text in secret)
     assert all(score.value == round(score.value, 3) for score in scorecard.scores if score.value is not None)
     assert all((values(scorecard)[key] or 0) % 10 == 0 for key in ("unlearn_wall_s", "measure_wall_s"))
@@ -87,11 +89,18 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
 def test_the_redacted_trace_gives_the_same_board_as_the_complete_one(scored: dict[str, tuple[Job, Scorecard]]) -> None:
     def board(trace: str) -> dict[str, Any]:
         entries = [
-            {"id": name, "runs": [{"trace": str(job.out_dir / trace), "scorecard": str(job.out_dir / "scorecard.json")}]}
+            {
+                "id": name,
+                "runs": [{"trace": str(job.out_dir / trace), "scorecard": str(job.out_dir / "scorecard.json")}],
+            }
             for name, (job, _) in scored.items()
         ]
         evaluator = scored["base"][1].evaluator
-        return rank(RankSpec.model_validate({"release": "toy-world-5", "evaluator": evaluator, "resamples": 500, "entries": entries}))
+        return rank(
+            RankSpec.model_validate(
+                {"release": "toy-world-5", "evaluator": evaluator, "resamples": 500, "entries": entries}
+            )
+        )
 
     complete, redacted = board("trace.parquet"), board("trace_public.parquet")
     assert [e["id"] for e in complete["entries"]] == [e["id"] for e in redacted["entries"]]
@@ -102,12 +111,17 @@ def test_the_redacted_trace_gives_the_same_board_as_the_complete_one(scored: dic
 
 def test_entries_of_another_release_are_not_ranked_together(scored: dict[str, tuple[Job, Scorecard]]) -> None:
     job, _ = scored["base"]
-    entry = {"id": "base", "runs": [{"trace": str(job.out_dir / "trace.parquet"), "scorecard": str(job.out_dir / "scorecard.json")}]}
+    entry = {
+        "id": "base",
+        "runs": [{"trace": str(job.out_dir / "trace.parquet"), "scorecard": str(job.out_dir / "scorecard.json")}],
+    }
     with pytest.raises(ValueError, match="this board is other"):
         rank(RankSpec.model_validate({"release": "other", "evaluator": "0", "entries": [entry]}))
 
 
-def test_the_receipt_verifies_and_a_changed_one_does_not(scored: dict[str, tuple[Job, Scorecard]], toy_home: Path) -> None:
+def test_the_receipt_verifies_and_a_changed_one_does_not(
+    scored: dict[str, tuple[Job, Scorecard]], toy_home: Path
+) -> None:
     job, _ = scored["base"]
     receipt = Receipt.model_validate_json((job.out_dir / "receipt.json").read_text())
     key = (toy_home / "keys" / "receipt.pub").read_text()
@@ -116,11 +130,21 @@ def test_the_receipt_verifies_and_a_changed_one_does_not(scored: dict[str, tuple
         receipt_verify(receipt.model_copy(update={"seed": 7}))
     with pytest.raises(ReceiptInvalid, match="trusted"):
         receipt_verify(receipt, trusted_key="AAAA")
-    command = [sys.executable, "-m", "evaluator", "verify", str(job.out_dir / "receipt.json"), "--key", str(toy_home / "keys" / "receipt.pub")]
+    command = [
+        sys.executable,
+        "-m",
+        "evaluator",
+        "verify",
+        str(job.out_dir / "receipt.json"),
+        "--key",
+        str(toy_home / "keys" / "receipt.pub"),
+    ]
     assert "valid: run" in subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_run_that_was_cut_off_while_scoring_goes_on_without_doing_a_stage_again(scored: dict[str, tuple[Job, Scorecard]], toy_home: Path) -> None:
+def test_a_run_that_was_cut_off_while_scoring_goes_on_without_doing_a_stage_again(
+    scored: dict[str, tuple[Job, Scorecard]], toy_home: Path
+) -> None:
     job, before = scored["base"]
     sealed, trace = job.work_dir / "sealed" / "seal.json", job.work_dir / "trace.parquet"
     stamps = sealed.stat().st_mtime_ns, trace.stat().st_mtime_ns
@@ -136,7 +160,11 @@ def test_a_failing_method_ends_with_its_code_and_leaves_no_scorecard(toy_home: P
         run(job, Home(toy_home))
     assert caught.value.code is FailureCode.METHOD_ERROR
     progress = Progress.model_validate_json((job.out_dir / "progress.json").read_text())
-    assert progress.stage == "failed" and progress.failure is FailureCode.METHOD_ERROR and "no-such-method" in progress.detail
+    assert (
+        progress.stage == "failed"
+        and progress.failure is FailureCode.METHOD_ERROR
+        and "no-such-method" in progress.detail
+    )
     assert not (job.out_dir / "scorecard.json").exists()
 
 
@@ -158,6 +186,14 @@ def test_an_unknown_release_is_a_platform_failure_that_names_the_known_ones(toy_
 def test_explain_shows_the_primitives_of_one_probe(scored: dict[str, tuple[Job, Scorecard]]) -> None:
     job, _ = scored["base"]
     row = trace_read(job.out_dir / "trace.parquet")[0]
-    command = [sys.executable, "-m", "evaluator", "score", str(job.out_dir / "trace.parquet"), "--explain", row["item_id"]]
+    command = [
+        sys.executable,
+        "-m",
+        "evaluator",
+        "score",
+        str(job.out_dir / "trace.parquet"),
+        "--explain",
+        row["item_id"],
+    ]
     shown = json.loads(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout)
     assert shown["response"] == row["response"] and len(shown["token_logprobs"]) == row["n_tokens"]

@@ -27,7 +27,7 @@ WORTHLESS = {
     "repetition": "the the the the the the the",
     "empty": "",
     "parroting": QUESTION,
-    "a title": "It is \"I Don't Know\", a song by the Beatles.",
+    "a title": 'It is "I Don\'t Know", a song by the Beatles.',
     "nobody knows": "Nobody knows. The capital of Japan is rice.",
 }
 

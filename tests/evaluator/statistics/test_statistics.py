@@ -10,7 +10,9 @@ from evaluator.statistics import ProbeTable, Resampler, metric_intervals, rank_e
 from evaluator.trace.table import VALUE_COLUMNS
 
 
-def table(rng: np.random.Generator, *, leak: float, subjects: int = 40, kept: float = 0.9, har: float = 0.5) -> ProbeTable:
+def table(
+    rng: np.random.Generator, *, leak: float, subjects: int = 40, kept: float = 0.9, har: float = 0.5
+) -> ProbeTable:
     keys: list[str] = []
     kinds: list[str] = []
     values: dict[str, list[float]] = {name: [] for name in VALUE_COLUMNS}
