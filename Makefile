@@ -34,7 +34,7 @@ test: install ## run every test but the slow ones (under 20 minutes on two cores
 test-slow: install ## run the tests that take longer than a minute each
 	@$(PY) -m deploy.setup.tests --slow
 
-lint: install ## check style, types and templates (ruff, mypy, djade, djlint, bandit)
+lint: install ## check style, types and templates (ruff, mypy, djade, djlint)
 	@deploy/setup/lint.sh
 
 format: install ## put Python files and templates into the house style

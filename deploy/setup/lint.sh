@@ -25,7 +25,6 @@ if ((${#templates[@]})); then
   check "djade" djade --target-version 5.2 --check "${templates[@]}"
   check "djlint" djlint --lint --quiet "${templates[@]}"
 fi
-check "bandit" bandit --quiet --recursive --severity-level medium --configfile pyproject.toml evaluator leaderboard deploy
 
 if ((${#failed[@]})); then
   printf '\nlint: failed: %s\n' "$(IFS=,; echo "${failed[*]}")"
