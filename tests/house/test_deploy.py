@@ -51,7 +51,7 @@ def test_selectors_find_their_pods() -> None:
 def test_compose_services_are_unprivileged_and_their_needs_exist() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     services = compose["services"]
-    for name in ("web", "migrate"):
+    for name in ("web", "beat", "migrate"):
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
         assert set(services[name]["depends_on"]) <= services.keys()
