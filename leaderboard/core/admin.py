@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-
 if TYPE_CHECKING:
     _Page = admin.ModelAdmin[Any]
     _Inline = admin.TabularInline[Any, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,10 @@ MAX_SEEDS = 5
 
 def manifest_check(data: Any, problems: list[Problem]) -> Manifest | None:
     """The manifest, or None and its problems under `manifest.…`."""
+    if not _storable(data):
+        remedy = "remove NUL characters and lone surrogates"
+        problems.append(problem_make("manifest", "", "holds characters that no database stores", remedy))
+        return None
     try:
         return manifest_parse(data)
     except ManifestError as error:
@@ -32,6 +37,13 @@ def manifest_check(data: Any, problems: list[Problem]) -> Manifest | None:
             name = item["field"] if item["field"].startswith("manifest") else f"manifest.{item['field']}"
             problems.append(problem_make(name, item["value"], item["problem"], item["remedy"]))
         return None
+
+
+def _storable(data: Any) -> bool:
+    try:
+        return b"\0" not in json.dumps(data, ensure_ascii=False).replace("\\u0000", "\0").encode()
+    except (UnicodeEncodeError, TypeError, ValueError):
+        return False
 
 
 def image_check(image: str, problems: list[Problem]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +16,20 @@ from tests.leaderboard.test_house import card, cards_write
 METHOD = Path(__file__).with_name("method")
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with tables and one release, made once and copied for each test."""
+    home = tmp_path_factory.mktemp("migrated")
+    cards_write(home / "cards", card("toy-world-5"))
+    Site(home).close()
+    return home / "db.sqlite3"
+
+
 @pytest.fixture
-def protocol_site(tmp_path: Path) -> Iterator[Site]:
+def protocol_site(tmp_path: Path, migrated: Path) -> Iterator[Site]:
     """A site whose evaluator keeps the protocol and measures nothing: fast."""
-    cards_write(tmp_path / "cards", card("toy-world-5"))
+    with sqlite3.connect(migrated) as source, sqlite3.connect(tmp_path / "db.sqlite3") as target:
+        source.backup(target)
     site = Site(tmp_path, EVALUATOR_COMMAND=f"{sys.executable},{ROOT}/tests/leaderboard/protocol_evaluator.py")
     yield site
     site.close()
@@ -49,8 +59,4 @@ def real_submission(real_site: Site, tmp_path: Path) -> dict[str, object]:
         "authors": ["Palimpsest"],
         "hparams": {"sleep_s": 4, "journal": str(tmp_path / "journal")},
     }
-    return json.loads(
-        json.dumps(
-            {"image": str(tmp_path / "method"), "manifest": manifest, "releases": ["toy-world-5"], "tryout": False}
-        )
-    )
+    return {"image": str(tmp_path / "method"), "manifest": manifest, "releases": ["toy-world-5"], "tryout": False}

@@ -41,8 +41,9 @@ class Site:
             **env,
         }
         self.worker: subprocess.Popen[bytes] | None = None
-        self.python("manage.py", "migrate", "--no-input", "-v0")
-        self.python("manage.py", "release_import")
+        if not (home / "db.sqlite3").exists():
+            self.python("manage.py", "migrate", "--no-input", "-v0")
+            self.python("manage.py", "release_import")
 
     def python(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 HOME = Path(os.environ["PALIMPSEST_HOME"])
 REFUSED_DIGEST = "0" * 64
@@ -75,14 +76,14 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def progress(out: Path, job: dict, stage: str, fraction: float, message: str, **extra: str) -> None:
+def progress(out: Path, job: dict[str, Any], stage: str, fraction: float, message: str, **extra: str) -> None:
     body = {"run_id": job["run_id"], "stage": stage, "fraction": fraction, "message": message, **extra}
     draft = out / ".progress.json"
     draft.write_text(json.dumps(body))
     draft.replace(out / "progress.json")
 
 
-def outputs(out: Path, job: dict, *, leaks: bool) -> None:
+def outputs(out: Path, job: dict[str, Any], *, leaks: bool) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

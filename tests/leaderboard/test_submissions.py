@@ -56,6 +56,15 @@ def test_every_problem_is_named_at_once_and_nothing_is_stored(user: User, hidden
     assert not Method.objects.exists()
 
 
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
+def test_text_that_no_database_stores_is_refused(user: User, hidden: Release, text: str) -> None:
+    with pytest.raises(Refused) as error:
+        submission_create(
+            user=user, image=digest_make(), manifest=manifest_make(hparams={"x": [text]}), releases=[hidden.slug]
+        )
+    assert fields_of(error) == ["manifest"]
+
+
 def test_a_base_that_the_manifest_rules_out_is_refused(user: User, hidden: Release) -> None:
     manifest = manifest_make(run={"base": ["a" * 64]})
     with pytest.raises(Refused) as error:

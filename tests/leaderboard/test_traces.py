@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from django.core.files.storage import default_storage
 
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs import worker
@@ -60,8 +61,7 @@ def test_what_is_no_trace_or_too_large_is_refused(tmp_path: Path, settings: Any)
 
 
 def test_a_copy_that_does_not_read_back_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from django.core.files.storage import default_storage
-
+    storage: Any = default_storage
     good = tmp_path / "trace.parquet"
     pq.write_table(pa.table({"kind": ["verbatim"]}), good)
     original = default_storage.save
@@ -72,7 +72,7 @@ def test_a_copy_that_does_not_read_back_is_not_kept(tmp_path: Path, monkeypatch:
             handle.truncate(10)
         return str(path)
 
-    monkeypatch.setattr(default_storage._wrapped, "save", torn)
+    monkeypatch.setattr(storage._wrapped, "save", torn)
     with pytest.raises(OSError, match="does not read back"):
         trace_store(source=good, run_id="r1", fence=1, redacted=False)
     assert not list((tmp_path / "media").rglob("*.parquet"))

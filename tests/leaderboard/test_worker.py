@@ -126,7 +126,7 @@ def test_a_worker_that_is_stopped_hands_its_run_back(submit: Submit, public: Rel
     worker.work_until_empty()
     run.refresh_from_db()
     assert (run.state, run.attempt) == (RunState.QUEUED, 0)
-    assert run.events.last().note == "the worker was stopped"
+    assert [event.note for event in run.events.all()][-1] == "the worker was stopped"
 
 
 def test_a_late_worker_notices_that_its_run_was_taken(

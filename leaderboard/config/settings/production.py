@@ -1,4 +1,11 @@
-"""Production, by environment: SECRET_KEY, ALLOWED_HOSTS, DATABASE_URL, BROKER_URL; also CACHE_URL, S3_BUCKET."""
+"""Production, by environment: SECRET_KEY, ALLOWED_HOSTS, DATABASE_URL, BROKER_URL; also CACHE_URL, S3_BUCKET.
+
+    gunicorn leaderboard.config.wsgi --workers 2 --threads 8
+    celery -A leaderboard.config beat --schedule /tmp/beat
+    celery -A leaderboard.config worker -P threads -c 2   (each host does RUNS_PER_HOST runs at a time)
+
+Workers use the thread pool: an evaluation is a process of its own, and a stopped worker then hands its run back.
+"""
 
 from __future__ import annotations
 
