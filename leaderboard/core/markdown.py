@@ -11,4 +11,5 @@ _renderer = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("
 
 def markdown_render(text: str) -> str:
     """Sanitised HTML; raw HTML in the source is shown as text, pictures are dropped, links get `rel`."""
-    return nh3.clean(_renderer.render(text), tags=_TAGS, url_schemes={"http", "https", "mailto"})
+    html = nh3.clean(_renderer.render(text), tags=_TAGS, url_schemes={"http", "https", "mailto"})
+    return html.replace("<pre>", '<pre tabindex="0">')  # a long line scrolls, so a keyboard must reach it
