@@ -90,7 +90,16 @@ class Demo:
         python, logs, plan = sys.executable, self.plan.logs, self.plan
         worker = ["-A", "leaderboard.config", "worker", "-P", "threads", "-B", "-c", "2", "-l", "info"]
         worker += ["--without-gossip", "--without-mingle"]
-        web = ["leaderboard.config.wsgi", "--bind", f"127.0.0.1:{plan.port}", "--workers", "1", "--threads", "8"]
+        web = [
+            "leaderboard.config.wsgi",
+            "--no-control-socket",
+            "--bind",
+            f"127.0.0.1:{plan.port}",
+            "--workers",
+            "1",
+            "--threads",
+            "8",
+        ]
         self.supervisor.start(Service("web server", [python, "-m", "gunicorn", *web], logs / "web.log"))
         self.supervisor.start(Service("worker", [python, "-m", "celery", *worker], logs / "worker.log"))
         deadline = time.monotonic() + SITE_UP_S

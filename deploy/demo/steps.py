@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from deploy.demo.plan import BASE, ROOT, DemoError, Plan, Release
 from deploy.demo.processes import die_with_parent
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def step_run(plan: Plan, step: Step, *, wait: Callable[[float], None], show: Cal
         process = subprocess.Popen(
             step.command,
             cwd=ROOT,
-            env=plan.environment(),
+            # Programs then draw their progress though they write into a file; the newest line of it is shown.
+            env=plan.environment() | {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"},
             stdin=subprocess.DEVNULL,
             stdout=results,
             stderr=errors,
@@ -85,7 +89,7 @@ def step_run(plan: Plan, step: Step, *, wait: Callable[[float], None], show: Cal
                 process.terminate()
                 process.wait()
     if process.returncode:
-        tail = "\n".join(log.read_text(errors="replace").rstrip().splitlines()[-12:])
+        tail = "\n".join(_ANSI.sub("", log.read_text(errors="replace")).rstrip().splitlines()[-12:])
         raise DemoError(
             f"{step.title} could not be prepared (exit status {process.returncode}):\n{tail}\nAll of it: {log}"
         )
@@ -98,5 +102,5 @@ def _newest_line(log: Path) -> str:
         handle.seek(max(0, log.stat().st_size - 2000))
         text = handle.read().decode(errors="replace")
     # Progress bars redraw one line with carriage returns; only the last drawing counts.
-    lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    lines = [line for line in _ANSI.sub("", text).replace("\r", "\n").splitlines() if line.strip()]
     return "".join(char for char in lines[-1].strip() if char.isprintable())[:100] if lines else ""
