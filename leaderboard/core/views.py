@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from evaluator.contract import FailureCode
 from leaderboard.boards.selectors import BoardLine, board_list
 from leaderboard.boards.table import BoardQuery, Column, columns_read, entries_read, table_build
 from leaderboard.core.markdown import markdown_render
@@ -18,6 +19,8 @@ from leaderboard.runs.policies import HIDDEN_DECIMALS
 
 _HOME_COLUMNS = ("overall", "forgetting", "locality", "har")
 _HOME_ROWS = 8
+#: Of one probe in a redacted trace: five marks of yes or no, and six values of three decimals.
+_PROBE_MARKS, _PROBE_VALUES = 5, 6
 
 
 def _front_board(lines: list[BoardLine]) -> BoardLine | None:
@@ -57,7 +60,9 @@ def methodology(request: HttpRequest) -> HttpResponse:
     for column in columns:
         groups.setdefault(column.group_label, []).append(column)
     # A value and the two ends of its interval, each one of 10^decimals + 1 numbers.
-    bits = 3 * math.log2(10**HIDDEN_DECIMALS + 1)
+    number = math.log2(10**HIDDEN_DECIMALS + 1)
+    bits, probe_bits = 3 * number, _PROBE_MARKS + _PROBE_VALUES * number
+    n_probes = sum(front.release.probe_counts.values()) if front else 0
     context = {
         "front": front,
         "groups": list(groups.items()),
@@ -65,7 +70,10 @@ def methodology(request: HttpRequest) -> HttpResponse:
         "decimals": HIDDEN_DECIMALS,
         "bits_each": math.ceil(bits),
         "bits_scores": math.ceil(bits * len(columns)),
-        "n_probes": sum(front.release.probe_counts.values()) if front else 0,
+        "n_codes": len(FailureCode),
+        "n_probes": n_probes,
+        "probe_bits": math.ceil(probe_bits),
+        "bits_trace": math.ceil(probe_bits * n_probes),
     }
     return render(request, "core/methodology.html", context)
 

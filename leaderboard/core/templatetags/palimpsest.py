@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from django import template
 from django.utils.dateparse import parse_datetime
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from leaderboard.boards.table import Score, value_format
@@ -33,6 +33,13 @@ _STATE_CHIPS = {
 def markdown(text: str) -> SafeString:
     """Sanitised HTML of Markdown."""
     return mark_safe(markdown_render(text))  # noqa: S308  cleaned by nh3
+
+
+@register.filter
+def paragraphs(text: str) -> SafeString:
+    """Paragraphs of a docstring: a blank line parts them, a single line break is only where the source was wrapped."""
+    parts = (" ".join(part.split()) for part in text.replace("\r", "").split("\n\n"))
+    return format_html_join("", "<p>{}</p>", ((part,) for part in parts if part))
 
 
 @register.filter
