@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel
 
@@ -22,6 +22,9 @@ from evaluator.benchmark.grammar import extra_templates_load, hidden_paraphrases
 from evaluator.contract import AlignExample, ForgetRequest, NeutralText, ReleaseCard, RetainExample, TriplesEntry
 from evaluator.home import Home, write_atomically
 from evaluator.probes import Probe, ProbeKind, probes_write
+
+if TYPE_CHECKING:
+    from evaluator.engine.lm import EvaluatorLM
 
 Split = Literal["public", "hidden"]
 Say = Callable[[str, float], None]
@@ -242,6 +245,18 @@ def release_build(
     return card
 
 
+def base_lm(base: BaseModelDirectory, threads: int) -> EvaluatorLM:
+    """The base model itself as a subject of the engine."""
+    import torch
+
+    from evaluator.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.subject.local import LocalSubject, model_load
+
+    torch.set_num_threads(threads)
+    tokenizer = tokenizer_load(base.path)
+    return EvaluatorLM(LocalSubject(model_load(base.path), tokenizer), tokenizer)
+
+
 def _measured(
     benchmark: Benchmark,
     base: BaseModelDirectory,
@@ -252,20 +267,14 @@ def _measured(
     threads: int,
     say: Say,
 ) -> tuple[dict[str, list[Fact]], list[Probe]]:
-    import torch
-
-    from evaluator.benchmark.known import SHORT_ANSWER, base_answers, known_facts
-    from evaluator.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.benchmark.known import SHORT_ANSWER, KnownTable, base_answers, known_facts
     from evaluator.metrics.answer import names_answer
-    from evaluator.subject.local import LocalSubject, model_load
 
-    torch.set_num_threads(threads)
-    tokenizer = tokenizer_load(base.path)
-    lm = EvaluatorLM(LocalSubject(model_load(base.path), tokenizer), tokenizer)
+    lm = base_lm(base, threads)
     candidates = candidates_of(benchmark, split, secret)
     known: list[Fact] = []
     say(f"asking the base for {plan.total} facts that it knows", 0.05)
-    for fact in known_facts(lm, candidates, dict(benchmark.relations)):
+    for fact in known_facts(lm, candidates, benchmark.relations, KnownTable.load(benchmark.name, base.sha256)):
         known.append(fact)
         say(f"{len(known)} of {plan.total} known facts", 0.05 + 0.7 * min(1.0, len(known) / plan.total))
         if len(known) >= plan.total and _enough(_assign(known, plan), plan):
@@ -340,6 +349,20 @@ def _card(
         sources=benchmark.sources,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def known_table_build(home: Home, name: str, *, threads: int, say: Say = lambda _m, _f: None) -> Path:
+    """Ask the base of a benchmark for every candidate fact and keep the verdicts beside the facts; the file's path."""
+    from evaluator.benchmark.known import known_table_make
+
+    benchmark = benchmark_get(name)
+    base = base_prepare(home, benchmark.base)
+    facts = list(benchmark.facts())
+    lm = base_lm(base, threads)
+    table = known_table_make(
+        lm, facts, benchmark.relations, say=lambda n: say(f"asked {n} of {len(facts)} facts", n / len(facts))
+    )
+    return table.write(benchmark.name, base.sha256)
 
 
 def release_lines(folder: Path, part: str) -> list[dict[str, object]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,14 @@ from evaluator.commands.errors import clear_errors
 from evaluator.home import Home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[str, float], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda message, fraction: bar.update(task, description=message, completed=fraction)
 
 
 def base(
@@ -49,14 +59,7 @@ def build(
 
     if split not in ("public", "hidden"):
         raise typer.BadParameter(f"split: {split!r} is neither public nor hidden")
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with clear_errors(), Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"{benchmark} {size} {split}", total=1.0)
-
-        def say(message: str, fraction: float) -> None:
-            bar.update(task, description=message, completed=fraction)
-
+    with clear_errors(), _bar(f"{benchmark} {size} {split}") as say:
         card = release_build(
             Home.from_environment(),
             benchmark,
@@ -66,6 +69,18 @@ def build(
             say=say,
         )
     typer.echo(card.model_dump_json())
+
+
+def known(
+    benchmark: Annotated[str, typer.Option(help="pretrained-facts or toy-world")] = "pretrained-facts",
+    threads: Annotated[int, typer.Option(help="threads of the base model")] = 2,
+) -> None:
+    """Ask a benchmark's base for every candidate fact and keep the verdicts, so that releases build fast."""
+    from evaluator.benchmark.build import known_table_build
+
+    with clear_errors(), _bar(f"{benchmark}: what the base knows") as say:
+        path = known_table_build(Home.from_environment(), benchmark, threads=threads, say=say)
+    typer.echo(str(path))
 
 
 def image(
@@ -86,5 +101,5 @@ def image(
 
 
 def register(app: typer.Typer) -> None:
-    for command in (base, build, image):
+    for command in (base, build, known, image):
         app.command()(command)
