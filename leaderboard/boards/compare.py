@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from leaderboard.boards.table import Column, Entry, Score, columns_read, entries_read, value_format
+from leaderboard.boards.table import Column, Entry, Score, columns_read, entries_read, interval_format, value_format
 
 MAX_METHODS = 5
 
@@ -66,10 +66,7 @@ def comparison_build(*, payload: Mapping[str, Any], asked: list[str]) -> Compari
 def _side(column: Column, first: Entry, entry: Entry) -> Side:
     score, base = entry.score(column.key), first.score(column.key)
     text = "" if score.value is None else value_format(score.value, column.unit)
-    digits = 0 if column.unit and (score.high or 0) >= 100 else 2
-    interval = (
-        f"{score.low:.{digits}f}–{score.high:.{digits}f}" if score.low is not None and score.high is not None else ""
-    )
+    interval = interval_format(score, column.unit)
     difference, verdict = "", ""
     if entry is not first and score.value is not None and base.value is not None:
         gap = score.value - base.value

@@ -17,6 +17,7 @@ _MARKS = {
     "retrieval": ("purple", "triangle-up"),
     "control": ("grey", "x-open"),
 }
+_NAMES_UP_TO = 60
 _RANGE = (-0.06, 1.12)
 #: Half the size of a mark, the width of a character and the height of a line, in units of the axes.
 _MARK_W, _MARK_H, _CHARACTER_W, _LINE_H = 0.009, 0.022, 0.0088, 0.05
@@ -108,6 +109,8 @@ def labels_place(points: Sequence[tuple[float, float, str]], bars: Sequence[_Box
     Places that keep clear of the error `bars` too go first. Boxes are reckoned for a plot about 1,000 pixels wide, in
     units of the axes.
     """
+    if len(points) > _NAMES_UP_TO:  # a crowd of names says nothing, and looking for places takes quadratic time
+        return [None] * len(points)
     marks = [_Box(x - _MARK_W, y - _MARK_H, x + _MARK_W, y + _MARK_H) for x, y, _ in points]
     taken: list[_Box] = []
     places: list[str | None] = []

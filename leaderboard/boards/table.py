@@ -239,21 +239,22 @@ def value_format(value: float, unit: str = "") -> str:
 
 @dataclass(frozen=True)
 class Cell:
+    """One number of the table; `text` is empty for what was not run."""
+
     column: Column
     score: Score
+    text: str
+    interval: str
     best: bool
     starts_group: bool
 
-    @property
-    def text(self) -> str:
-        return "" if self.score.value is None else value_format(self.score.value, self.column.unit)
 
-    @property
-    def interval(self) -> str:
-        if self.score.low is None or self.score.high is None:
-            return ""
-        digits = 0 if self.column.unit and self.score.high >= 100 else 2
-        return f"{self.score.low:.{digits}f}–{self.score.high:.{digits}f}"
+def interval_format(score: Score, unit: str = "") -> str:
+    """`0.81–0.92`, or nothing where there is no interval."""
+    if score.low is None or score.high is None:
+        return ""
+    digits = 0 if unit and score.high >= 100 else 2
+    return f"{score.low:.{digits}f}–{score.high:.{digits}f}"
 
 
 @dataclass(frozen=True)
@@ -265,12 +266,19 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Row:
+    entry: Entry
+    cells: list[Cell]
+    tied_names: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A board ready to be written down: heads, groups and rows of cells."""
 
     heads: list[Head]
     groups: list[tuple[str, int]]
-    rows: list[tuple[Entry, list[Cell]]]
+    rows: list[Row]
     total: int
 
 
@@ -292,22 +300,26 @@ def table_build(*, query: BoardQuery, columns: tuple[Column, ...], entries: tupl
         heads.append(
             Head(column=column, url=query.sorted_by(column.key).url, aria_sort=now, starts_group=column.key in starts)
         )
+    names = {entry.submission: entry.method for entry in entries}
     rows = [
-        (
-            entry,
-            [
-                Cell(
-                    column=column,
-                    score=entry.score(column.key),
-                    best=not entry.is_control
-                    and entry.score(column.key).value is not None
-                    and entry.score(column.key).value == best.get(column.key),
-                    starts_group=column.key in starts,
-                )
-                for column in shown
-            ],
+        Row(
+            entry=entry,
+            cells=[_cell(column, entry, best=best.get(column.key), starts=column.key in starts) for column in shown],
+            tied_names=", ".join(names[ident] for ident in entry.tied_with if ident in names),
         )
         for entry in query.select(entries, columns)
     ]
     groups = [(label, len(list(items))) for label, items in groupby(shown, key=lambda column: column.group_label)]
     return Table(heads=heads, groups=groups, rows=rows, total=len(entries))
+
+
+def _cell(column: Column, entry: Entry, *, best: float | None, starts: bool) -> Cell:
+    score = entry.score(column.key)
+    return Cell(
+        column=column,
+        score=score,
+        text="" if score.value is None else value_format(score.value, column.unit),
+        interval=interval_format(score, column.unit),
+        best=not entry.is_control and score.value is not None and score.value == best,
+        starts_group=starts,
+    )

@@ -129,7 +129,6 @@ def _results(snapshot: BoardSnapshot, query: BoardQuery) -> str:
         entries = entries_read(snapshot.payload)
         table = table_build(query=query, columns=columns, entries=entries)
         reference = [e.score("overall").value for e in entries if e.is_control]
-        names = {entry.submission: entry.method for entry in entries}
         html = render_to_string(
             _TABLE_TEMPLATE,
             {
@@ -140,7 +139,6 @@ def _results(snapshot: BoardSnapshot, query: BoardQuery) -> str:
                 "by_rank": query.sorted_by("rank").url,
                 "by_method": query.sorted_by("method").url,
                 "clear": BoardQuery(sort=query.sort, columns=query.columns, revision=query.revision).url,
-                "names": names,
             },
         )
         cache.set(key, html, _TABLE_CACHE_S)

@@ -15,6 +15,8 @@ from leaderboard.core.markdown import markdown_render
 
 register = template.Library()
 
+_THIN = 'vector-effect="non-scaling-stroke"'
+_SVG = '<svg class="whisker" viewBox="-2 0 104 10" preserveAspectRatio="none" aria-hidden="true">'
 _STATE_CHIPS = {
     "SCORED": "good",
     "ACCEPTED": "good",
@@ -89,16 +91,18 @@ def short(digest: str, length: int = 12) -> str:
     return f"{head}{colon}{tail[:length]}"
 
 
-@register.inclusion_tag("components/whisker.html")
-def whisker(score: Score, reference: float | None = None) -> dict[str, Any]:
+@register.simple_tag
+def whisker(score: Score, reference: float | None = None) -> SafeString:
     """A picture of a value in [0, 1] with its interval, on an axis 100 wide; `reference` is a dashed tick."""
 
-    def place(value: float | None) -> float | None:
-        return None if value is None else round(100 * min(max(value, 0.0), 1.0), 1)
+    def place(value: float) -> float:
+        return round(100 * min(max(value, 0.0), 1.0), 1)
 
-    return {
-        "value": place(score.value),
-        "low": place(score.low),
-        "high": place(score.high),
-        "reference": place(reference),
-    }
+    parts = ['<line class="axis" x1="0" y1="9" x2="100" y2="9"/>']
+    if reference is not None:
+        parts.append(f'<line class="ref" x1="{place(reference)}" y1="0" x2="{place(reference)}" y2="10" {_THIN}/>')
+    if score.low is not None and score.high is not None:
+        parts.append(f'<line class="span" x1="{place(score.low)}" y1="5" x2="{place(score.high)}" y2="5" {_THIN}/>')
+    if score.value is not None:
+        parts.append(f'<rect class="dot" x="{place(score.value) - 1:.1f}" y="1.5" width="2" height="7"/>')
+    return mark_safe(f"{_SVG}{''.join(parts)}</svg>")  # noqa: S308  numbers only
