@@ -83,7 +83,7 @@ def forget_against_retain(entries: Iterable[Entry], *, x: Column, y: Column) -> 
     figure.update_layout(
         template=None,
         margin={"l": 64, "r": 24, "t": 24, "b": 88},
-        height=460,
+        autosize=True,
         hovermode="closest",
         legend={"orientation": "h", "y": -0.2},
         xaxis={"title": {"text": f"{x.label} {x.arrow}"}, "range": list(_RANGE), "dtick": 0.2, "zeroline": False},

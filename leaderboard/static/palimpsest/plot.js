@@ -62,8 +62,8 @@
         return window.Plotly.react(element, data, layout, { responsive: true, displaylogo: false, displayModeBar: false });
       };
       element.replaceChildren();
+      element.dataset.state = "drawn"; // before drawing: the state takes the padding away that the size is reckoned with
       await render();
-      element.dataset.state = "drawn";
       document.addEventListener("palimpsest:theme", render);
     } catch (error) {
       element.dataset.state = "failed";
