@@ -112,12 +112,13 @@ def test_kill_9_with_the_real_evaluator(
     site = real_site
     site.submit(**real_submission)
     site.worker_start()
-    site.wait(lambda: site.state() == stage, within_s=120)
+    journal = tmp_path / "journal"
+    site.wait(lambda: site.state() == stage and journal.exists(), within_s=120)
     site.worker_kill()
     run = site.run()
     assert run is not None
     site.wait(lambda: not site.processes(f"{run['id']}/job.json"), within_s=30)
     site.worker_start()
     ended_once(site)
-    starts = (tmp_path / "journal").read_text().split()
+    starts = journal.read_text().split()
     assert len(starts) == (2 if stage == "UNLEARNING" else 1)  # what was sealed is not done again
