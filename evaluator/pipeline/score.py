@@ -13,9 +13,8 @@ from evaluator.metrics.board import COSTS, METRICS
 from evaluator.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace import TraceRow, trace_values
 
-#: Digits of a published score of a hidden split, and the steps of its costs: what a submission could signal with.
+#: Digits of a published score of a hidden split: what a submission could signal with.
 HIDDEN_DIGITS = 3
-COST_STEPS = {"unlearn_wall_s": 10.0, "measure_wall_s": 10.0, "peak_mb": 256.0, "artifact_mb": 16.0}
 
 
 def probe_table(rows: Sequence[TraceRow]) -> ProbeTable:
@@ -32,12 +31,16 @@ def resampling_key(release: str, content_sha256: str) -> str:
     return f"{release}:{content_sha256}"
 
 
-def cost_shown(key: str, value: float | None, split: str) -> float | None:
-    """A cost as it may leave a run: rounded up to a coarse step on a hidden split."""
+def cost_shown(value: float | None, split: str) -> float | None:
+    """A cost as it may leave a run: on a hidden split the next of 1, 2, 5, 10, 20, 50, … that is not below it."""
     if value is None:
         return None
-    step = COST_STEPS[key] if split == "hidden" else 0.1
-    return round(math.ceil(value / step - 1e-9) * step, 1)
+    if split != "hidden":
+        return round(value, 1)
+    if value <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return round(next((step * power for step in (1, 2, 5) if value <= step * power * (1 + 1e-9)), 10 * power), 6)
 
 
 def scorecard_make(
@@ -65,7 +68,7 @@ def scorecard_make(
         for metric in METRICS
     ]
     scores += [
-        MetricScore(key=info.key, version=info.version, value=cost_shown(info.key, costs.get(info.key), card.split))
+        MetricScore(key=info.key, version=info.version, value=cost_shown(costs.get(info.key), card.split))
         for info in COSTS
     ]
     return Scorecard(

@@ -125,8 +125,9 @@ def outputs(out: Path, job: dict[str, Any], *, leaks: bool) -> None:
         "backend": job["backend"],
         "hardware": {"cpus": 2},
         "versions": {},
-        "durations_s": {"unlearning": 37.31},
-        "issued_at": "2026-01-01T00:00:00Z",
+        "durations_s": {"unlearn_wall_s": 50.0},
+        "issued_at": "2026-01-01T00:00:00+00:00",
+        "signature": "c2lnbmVk",
     }
     (out / "receipt.json").write_text(json.dumps(receipt))
     rows = 3

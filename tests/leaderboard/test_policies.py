@@ -37,8 +37,9 @@ def test_a_hidden_run_shows_its_submitter_rounded_scores_and_no_times(
     assert view.duration == "under 1 min"
     assert view.finished_at is None
     assert view.trace_redacted is True
-    assert "durations_s" not in view.receipt
-    assert "signature" not in view.receipt
+    assert view.receipt["signature"], (
+        "a hidden run's receipt is signed coarse by the evaluator, so that all may check it"
+    )
     text = json.dumps(dataclasses.asdict(view))
     for secret in ("secret-ish", "37.31", "0.1234567"):
         assert secret not in text
@@ -48,7 +49,6 @@ def test_an_organiser_sees_the_exact_numbers_of_a_hidden_run(submit: Submit, hid
     view = run_view(done(submit(hidden).runs.get()), organiser)
     assert not view.hidden
     assert {s.key: s.value for s in view.scores}["overall"] == 0.123456789
-    assert view.receipt["durations_s"] == {"unlearning": 37.31}
 
 
 def test_a_failed_hidden_run_gives_its_submitter_a_code_and_a_remedy_only(

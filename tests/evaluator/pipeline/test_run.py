@@ -83,7 +83,11 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
     )
     assert not any(text.encode() in public for text in secret)
     assert all(score.value == round(score.value, 3) for score in scorecard.scores if score.value is not None)
-    assert all((values(scorecard)[key] or 0) % 10 == 0 for key in ("unlearn_wall_s", "measure_wall_s"))
+    ladder = {step * 10**power for step in (1, 2, 5) for power in range(-3, 5)}
+    assert all(values(scorecard)[key] in ladder for key in ("unlearn_wall_s", "measure_wall_s"))
+    receipt = Receipt.model_validate_json((job.out_dir / "receipt.json").read_text())
+    assert receipt.issued_at.endswith(":00:00+00:00") and set(receipt.durations_s.values()) <= ladder | {0.0}
+    assert receipt.artifact_sha256 != json.loads((job.work_dir / "sealed" / "seal.json").read_text()).get("sha256")
 
 
 def test_the_redacted_trace_gives_the_same_board_as_the_complete_one(scored: dict[str, tuple[Job, Scorecard]]) -> None:
