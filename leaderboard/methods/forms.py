@@ -81,7 +81,7 @@ class SubmissionForm(forms.Form):
         assert isinstance(releases, forms.MultipleChoiceField)
         method.choices = [("", "As the manifest says"), *mine]
         releases.choices = [
-            (release.slug, f"{release.title} ({release.split} split, {release.size} facts)")
+            (release.slug, release.title)
             for release in release_list(active_only=True).order_by("-split", "benchmark", "size")
         ]
 
