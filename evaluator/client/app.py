@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import time
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from evaluator.client import screen
 from evaluator.client.config import Config, config_load, config_save
 from evaluator.client.site import Site, SiteRefused
+from evaluator.client.try_out import try_out
 from evaluator.contract import IMAGE_REFERENCE, ManifestError, manifest_load
 
 EXIT_REFUSED, EXIT_NOT_SCORED = 1, 3
@@ -231,7 +231,7 @@ def _refusals() -> Iterator[None]:
         sys.exit(130)
 
 
-if importlib.util.find_spec("evaluator.client.try_out"):
-    from evaluator.client.try_out import try_out
+app.command("try")(try_out)
 
-    app.command("try")(try_out)
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -201,3 +202,18 @@ def test_explain_shows_the_primitives_of_one_probe(scored: dict[str, tuple[Job, 
     ]
     shown = json.loads(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout)
     assert shown["response"] == row["response"] and len(shown["token_logprobs"]) == row["n_tokens"]
+
+
+def test_a_try_out_gives_the_same_metrics_as_the_run_of_a_submission(toy_home: Path) -> None:
+    submitted = run(job_of(toy_home, "gibberish", "toy-world-5-public"), Home(toy_home))
+    command = [sys.executable, "-m", "evaluator.client.app", "try", str(REPOSITORY / "methods" / "gibberish")]
+    command += ["--release", "toy-world-5-public", "--backend", "process", "--threads", "1", "--json"]
+    environment = os.environ | {"PALIMPSEST_HOME": str(toy_home), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    tried = Scorecard.model_validate_json(done.stdout)
+    costs = {info.key for info in submitted.metrics if info.group == "cost"}
+    assert {k: v for k, v in values(tried).items() if k not in costs} == {
+        k: v for k, v in values(submitted).items() if k not in costs
+    }
+    assert values(tried)["har"] == 0
