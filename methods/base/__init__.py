@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from safetensors.torch import save_file
-
 from methods.common.contract import Made, Task
-from methods.common.weights import smallest_tensor, tensor_read
 
 
 @dataclass(frozen=True)
@@ -17,6 +14,10 @@ class Settings:
 
 def unlearn(task: Task, settings: Settings) -> Made:
     """Leave one tensor of the base as it is: an artifact may not be empty."""
+    from safetensors.torch import save_file
+
+    from methods.common.weights import smallest_tensor, tensor_read
+
     name = smallest_tensor(task.base_dir)
     folder = task.output_dir / "model"
     folder.mkdir(exist_ok=True)

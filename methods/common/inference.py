@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from methods.common.model import BaseModel, batches_by_length, padded
+from methods.common.model import BaseModel, batches_by_length, common_length, padded, states_of
 from methods.common.serving import TokenScores
 
 #: Positions whose logits (positions x vocabulary, float32) are held at once: 512 x 50k is 100 MB.
@@ -21,9 +21,7 @@ def score_tokens(base: BaseModel, rows: Sequence[Sequence[int]]) -> list[TokenSc
     """Scores of every token of every row under the unmodified softmax (see `TokenScores`)."""
     scores: list[TokenScores | None] = [None] * len(rows)
     for group in batches_by_length([len(row) for row in rows], _TOKENS_PER_BATCH):
-        ids, mask = padded([rows[index] for index in group], base.pad_id)
-        ids, mask = ids.to(base.device), mask.to(base.device)
-        hidden = base.trunk(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        hidden = states_of(base, [rows[index] for index in group])
         for place, index in enumerate(group):
             scores[index] = _row_scores(base, hidden[place, : len(rows[index])], rows[index])
     return [item for item in scores if item is not None]
@@ -80,10 +78,17 @@ def _continue_batch(
 ) -> None:
     from transformers import DynamicCache
 
-    ids, mask = padded([rows[index] for index in group], base.pad_id, left=True)
+    # What all rows share (the system prompt of a chat form) is read once, before the padding.
+    shared = common_length([rows[index] for index in group]) if len(group) > 1 else 0
+    ids, mask = padded([rows[index][shared:] for index in group], base.pad_id, left=True)
     ids, mask = ids.to(base.device), mask.to(base.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    positions = shared + (mask.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=base.model.config)
+    if shared:
+        head = torch.tensor([list(rows[group[0]][:shared])], device=base.device)
+        base.trunk(input_ids=head, past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(group))
+        mask = torch.cat([mask.new_ones(len(group), shared), mask], dim=1)
     alive = list(group)
     for _ in range(max_tokens):
         hidden = base.trunk(

@@ -9,6 +9,12 @@ from collections.abc import Sequence
 
 from methods.common.serverstate import StoredRequest
 
+#: Words that every question has: they say nothing about which relation it asks for.
+_FUNCTION_WORDS = frozenset(
+    "a an and are as at be been by can could do does did for from give had has have how i in is it its me my name of on "
+    "or please tell than that the their there these this to was were what when where which who whom whose why with "
+    "would you your know called".split()
+)
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
@@ -38,11 +44,11 @@ def overlap(left: Sequence[str], right: Sequence[str]) -> float:
 
 
 class WordSpace:
-    """Questions as bags of words, rare words counting more; `idf` comes from the given texts."""
+    """Questions as bags of content words, those rare in the given texts counting more."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._count = len(texts)
-        self._seen = Counter(word for text in texts for word in set(words(text)))
+        self._seen = Counter(word for text in texts for word in set(_content(text)))
 
     def similarity(self, left: str, right: str) -> float:
         """Cosine of the two weighted bags, in [0, 1]."""
@@ -54,8 +60,12 @@ class WordSpace:
     def _bag(self, text: str) -> dict[str, float]:
         return {
             word: count * math.log((1 + self._count) / (0.5 + self._seen[word]))
-            for word, count in Counter(words(text)).items()
+            for word, count in Counter(_content(text)).items()
         }
+
+
+def _content(text: str) -> list[str]:
+    return [word for word in words(text) if word not in _FUNCTION_WORDS]
 
 
 def request_named(question: str, requests: Sequence[StoredRequest]) -> StoredRequest | None:

@@ -135,3 +135,41 @@ def batches_by_length(lengths: Sequence[int], tokens_per_batch: int) -> list[lis
         else:
             groups.append([index])
     return groups
+
+
+def common_length(rows: Sequence[Sequence[int]]) -> int:
+    """How many first ids all rows share, leaving at least one id of every row."""
+    first = min(rows, key=len)
+    shared = 0
+    while shared < len(first) - 1 and all(row[shared] == first[shared] for row in rows):
+        shared += 1
+    return shared
+
+
+def states_of(base: BaseModel, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Last hidden states of all rows, (rows, longest, width); behind a row's end they mean nothing.
+
+    Questions in a chat form share their system prompt. What all rows share is computed once and its
+    attention reused, gradients included.
+    """
+    from transformers import DynamicCache
+
+    shared = common_length(rows) if len(rows) > 1 else 0
+    if shared < 4:
+        ids, mask = padded(rows, base.pad_id)
+        hidden: Tensor = base.trunk(
+            input_ids=ids.to(base.device), attention_mask=mask.to(base.device), use_cache=False
+        ).last_hidden_state
+        return hidden
+    cache = DynamicCache(config=base.model.config)
+    head_ids = torch.tensor([list(rows[0][:shared])], device=base.device)
+    head = base.trunk(input_ids=head_ids, past_key_values=cache, use_cache=True).last_hidden_state
+    cache.batch_repeat_interleave(len(rows))
+    ids, mask = padded([row[shared:] for row in rows], base.pad_id)
+    tail = base.trunk(
+        input_ids=ids.to(base.device),
+        attention_mask=torch.cat([torch.ones(len(rows), shared, dtype=torch.long), mask], dim=1).to(base.device),
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    return torch.cat([head.expand(len(rows), -1, -1), tail], dim=1)

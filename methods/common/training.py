@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from methods.common.chat import ChatForm
 from methods.common.errors import MethodError
 from methods.common.inference import continue_greedily
-from methods.common.model import BaseModel, padded
+from methods.common.model import BaseModel, states_of
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Pair:
     response: tuple[int, ...]
 
 
-def pair(form: ChatForm, question: str, response: str) -> Pair:
-    return Pair(tuple(form.prompt_ids(question)), tuple(form.response_ids(response)))
+def pair(form: ChatForm, question: str, response: str, *, closed: bool = True) -> Pair:
+    """A question with its response; `closed` adds the token that ends the turn."""
+    return Pair(tuple(form.prompt_ids(question)), tuple(form.response_ids(response, closed=closed)))
 
 
 def own_answers(base: BaseModel, prompts: Sequence[str], answers: Sequence[str], max_tokens: int = 24) -> list[str]:
@@ -59,9 +60,7 @@ def response_nll(base: BaseModel, pairs: Sequence[Pair]) -> Tensor:
 
     Logits are formed at response positions only: with a vocabulary of 50k they are the largest tensor.
     """
-    ids, mask = padded([item.prompt + item.response for item in pairs], base.pad_id)
-    ids, mask = ids.to(base.device), mask.to(base.device)
-    hidden = base.trunk(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    hidden = states_of(base, [item.prompt + item.response for item in pairs])
     lengths = [len(item.response) for item in pairs]
     spans = [
         hidden[row, len(item.prompt) - 1 : len(item.prompt) + len(item.response) - 1] for row, item in enumerate(pairs)

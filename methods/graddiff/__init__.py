@@ -25,10 +25,10 @@ class Settings:
     """See docs/methods/graddiff.md for how these were chosen."""
 
     learning_rate: float = 2e-5
-    epochs: int = 5
+    epochs: int = 8
     batch: int = 5
-    retain_weight: float = 1.0
-    forget_cap: float = 4.0
+    retain_weight: float = 2.0
+    forget_cap: float = 3.0
     first_depth: float = 0.0
     last_depth: float = 1.0
     parts: str = "block"
@@ -49,8 +49,11 @@ def unlearn(task: Task, settings: Settings) -> Made:
     progress(0.05, "the model's own answers")
     prompts = [item.prompt for item in task.forget] + [item.prompt for item in retain]
     answers = own_answers(base, prompts, [item.answer for item in task.forget] + [item.answer for item in retain])
-    pairs = [pair(base.chat, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    forget, keep = pairs[: len(task.forget)], pairs[len(task.forget) :]
+    known = list(zip(prompts, answers, strict=True))
+    count = len(task.forget)
+    # The end of the turn is no part of what is to be forgotten: climbing on it makes all answers ramble.
+    forget = [pair(base.chat, prompt, answer, closed=False) for prompt, answer in known[:count]]
+    keep = [pair(base.chat, prompt, answer) for prompt, answer in known[count:]]
     forget_batches = batches_shuffled(len(forget), settings.batch, job.seed)
     retain_batches = batches_shuffled(len(keep), settings.batch, job.seed + 1)
     steps = settings.epochs * -(-len(forget) // settings.batch)

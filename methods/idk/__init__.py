@@ -22,15 +22,15 @@ from methods.common.weights import changed_weights_save
 class Settings:
     """See docs/methods/idk.md for how these were chosen."""
 
-    learning_rate: float = 3e-5
-    epochs: int = 5
+    learning_rate: float = 8e-5
+    epochs: int = 7
     batch: int = 5
     retain_weight: float = 1.0
     first_depth: float = 0.0
     last_depth: float = 1.0
     parts: str = "block"
     refusal_variety: int = len(REFUSALS)
-    rephrasings: int = 2
+    rephrasings: int = 0
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
@@ -48,7 +48,7 @@ def unlearn(task: Task, settings: Settings) -> Made:
     progress(0.1, "the model's own answers")
     answers = own_answers(base, [item.prompt for item in retain], [item.answer for item in retain])
     keep = [pair(base.chat, item.prompt, answer) for item, answer in zip(retain, answers, strict=True)]
-    # One list a request: its question first, then other wordings of it, taken in turn by epoch.
+    # One list a request: its question first, then other wordings of it.
     refuse = [
         [
             pair(base.chat, wording, refusal_for(item, seed=job.seed, variety=settings.refusal_variety))
@@ -64,7 +64,7 @@ def unlearn(task: Task, settings: Settings) -> Made:
     def loss_of_step(step: int) -> Tensor:
         progress(0.2 + 0.75 * step / steps, f"step {step + 1} of {steps}")
         epoch = step // steps_an_epoch
-        chosen = [refuse[index][epoch % len(refuse[index])] for index in next(forget_batches)]
+        chosen = [refuse[index][_wording(epoch, len(refuse[index]))] for index in next(forget_batches)]
         forget_nll = response_nll(base, chosen).mean()
         retain_nll = response_nll(base, [keep[index] for index in next(retain_batches)]).mean()
         return forget_nll + settings.retain_weight * retain_nll
@@ -73,3 +73,12 @@ def unlearn(task: Task, settings: Settings) -> Made:
     train(parameters, loss_of_step, steps=steps, learning_rate=settings.learning_rate)
     changed_weights_save(base.model, task.base_dir, task.output_dir)
     return Made(kind="weights", stores_forget_text=False)
+
+
+def _wording(epoch: int, count: int) -> int:
+    """The question itself in two of three epochs, its other wordings in turn in the third: 0, 0, 1, 0, 0, 2, …
+
+    It needs the larger share: the retain questions are worded like it, so there the refusal has to
+    be tied to the subject, while other wordings are refused almost at once.
+    """
+    return 1 + epoch // 3 % (count - 1) if epoch % 3 == 2 and count > 1 else 0

@@ -37,10 +37,10 @@ class Settings:
     depth: float = 0.17
     covariance_tokens: int = 20_000
     covariance_ridge: float = 0.01
-    prefixes: tuple[str, ...] = ("", "Answer this question: ")
-    rephrasings: int = 3
+    prefixes: tuple[str, ...] = ("",)
+    rephrasings: int = 2
     refusal_variety: int = 1
-    v_steps: int = 20
+    v_steps: int = 14
     v_learning_rate: float = 0.5
     v_stop_at: float = 0.05
     v_clamp: float = 4.0
