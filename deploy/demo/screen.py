@@ -41,9 +41,10 @@ class Row:
         self.stage = f"{run['stage']} {fraction:.0%}" if fraction else run["stage"]
         self.note = run.get("failure_code") or ""
         self.scores = {score["key"]: score["value"] for score in run.get("scores", [])}
-        if self.state not in {"QUEUED", "SUBMITTED"} and self.began is None:
+        # A run that had ended before it was first looked at took a time that is not ours to tell.
+        if self.state not in {"QUEUED", "SUBMITTED"} and self.began is None and not self.final:
             self.began = now
-        if self.final and self.ended is None:
+        if self.final and self.began is not None and self.ended is None:
             self.ended = now
         return before != self.state
 
@@ -59,6 +60,8 @@ class Screen:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._console.width = 120  # a log file is as wide as its lines
         self._live: Live | None = None
         self._started = time.monotonic()
         self._status = ""

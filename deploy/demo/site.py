@@ -43,15 +43,19 @@ class Site:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._http = httpx2.Client(base_url=plan.address, timeout=30.0, trust_env=False)
+        # The supervisor may be restarting the site just now: connecting is tried again for some seconds.
+        transport = httpx2.HTTPTransport(retries=5)
+        self._http = httpx2.Client(base_url=plan.address, timeout=30.0, trust_env=False, transport=transport)
+        self._probe = httpx2.Client(base_url=plan.address, timeout=2.0, trust_env=False)
 
     def close(self) -> None:
         self._http.close()
+        self._probe.close()
 
     def answers(self) -> bool:
         """Whether the site is up."""
         try:
-            return self._http.get("/healthz", timeout=2.0).status_code == httpx2.codes.OK
+            return self._probe.get("/healthz").status_code == httpx2.codes.OK
         except httpx2.HTTPError:
             return False
 
