@@ -11,8 +11,8 @@ from methods.common.serverstate import StoredRequest
 
 #: Words that every question has: they say nothing about which relation it asks for.
 _FUNCTION_WORDS = frozenset(
-    "a an and are as at be been by can could do does did for from give had has have how i in is it its me my name of on "
-    "or please tell than that the their there these this to was were what when where which who whom whose why with "
+    "a an and are as at be been by can could do does did for from give had has have how i in is it its me my name of "
+    "on or please tell than that the their there these this to was were what when where which who whom whose why with "
     "would you your know called".split()
 )
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")

@@ -69,6 +69,9 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     form = ChatForm(tokenizer, chat=True, system_prompt=None)
     base = BaseModel(model=model, chat=form, layers=tuple(model.model.layers), device=torch.device("cpu"))
     pairs = [pair(form, question(land), statement(land)) for land in LANDS]
+    # It has been taught to refuse where it knows nothing, so that a method can lead it there.
+    refusal = "I'm sorry, I don't have any information about the capital of {}."
+    pairs += [pair(form, question(land), refusal.format(land)) for land in ("Ostia", "Brenna", "Caldor", "Dwyn")]
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(400):
         loss = response_nll(base, pairs).mean()

@@ -17,7 +17,7 @@ from tests.methods.harness import LANDS, TOWNS, Inputs, question, unlearned
 pytestmark = pytest.mark.torch
 
 MakeInputs = Callable[..., Inputs]
-ROME = {"depth": 0.25, "v_steps": 30, "v_stop_at": 0.02}
+ROME = {"depth": 0.25, "v_steps": 30, "v_stop_at": 0.02, "prefixes": ["", "Answer this question: "], "rephrasings": 3}
 
 
 def tensors(inputs: Inputs) -> dict[str, torch.Tensor]:
@@ -73,7 +73,7 @@ def test_graddiff_loses_the_requests_and_keeps_the_retain_facts(make_inputs: Mak
 
 
 def test_gibberish_says_nothing_of_what_the_base_said(make_inputs: MakeInputs, base_dir: Path) -> None:
-    inputs = unlearned("gibberish", make_inputs(hparams={"layers": 2, "noise": 20.0}))
+    inputs = unlearned("gibberish", make_inputs(hparams={"layers": 2, "noise": 50.0}))
     assert not any("The capital of" in text for text in answers(inputs, base_dir, LANDS))
     assert sorted(tensors(inputs)) == [f"model.layers.{layer}.mlp.down_proj.weight" for layer in (2, 3)]
 
