@@ -16,7 +16,6 @@ from pathlib import Path
 from methods.common.chat import Turn
 from methods.common.contract import Made, Task
 from methods.common.matching import WordSpace, names_subject, without_subject
-from methods.common.model import model_load
 from methods.common.refusals import REFUSALS
 from methods.common.responders import Plan, RoutingResponder, Say
 from methods.common.serverstate import StoredRequest, requests_of, state_read, state_write
@@ -95,6 +94,8 @@ def unlearn(task: Task, settings: Settings) -> Made:
 
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
+    from methods.common.model import model_load
+
     state = state_read(state_dir)
     base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
     settings = Settings(
