@@ -83,6 +83,18 @@ class Site:
         self.worker.send_signal(signal.SIGTERM)
         self.worker.wait(timeout=60)
 
+    def workers(self) -> list[int]:
+        """Ids of this site's worker and of its embedded beat."""
+        mark = f"PALIMPSEST_HOME={self.home}".encode()
+        found = []
+        for pid in self.processes("leaderboard.config"):
+            try:
+                if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    found.append(pid)
+            except OSError:
+                continue
+        return found
+
     def close(self) -> None:
         if self.worker is not None and self.worker.poll() is None:
             self.worker.terminate()

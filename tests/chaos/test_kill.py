@@ -53,6 +53,15 @@ def test_kill_9_of_the_worker_in_any_stage(protocol_site: Site, stage: str) -> N
     assert (site.home / "sweeps.log").read_text().split().count(run["id"]) >= 1
 
 
+def test_kill_9_of_the_worker_takes_its_beat_along(protocol_site: Site) -> None:
+    """An orphan beat would go on ringing, one more after each crash."""
+    site = protocol_site
+    site.worker_start()
+    site.wait(lambda: len(site.workers()) >= 2, within_s=60)
+    site.worker_kill()
+    site.wait(lambda: not site.workers(), within_s=20)
+
+
 def test_kill_9_before_the_inspection(protocol_site: Site) -> None:
     """The message is lost with the worker that took it; the row is not."""
     site = protocol_site
