@@ -15,8 +15,11 @@ import sys
 from celery import Celery
 from celery.signals import beat_embedded_init
 
+from leaderboard.config.broker import broker_register
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "leaderboard.config.settings.embedded")
 
+broker_register()
 app = Celery("palimpsest")
 # Without the namespace Celery would silently ignore every CELERY_* setting.
 app.config_from_object("django.conf:settings", namespace="CELERY")
