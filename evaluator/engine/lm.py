@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from evaluator.engine.store import PrimitiveStore, primitive_key
 from evaluator.subject import Scored, Subject
 
 #: Long enough for a full refusal sentence; the same for every method.
 MAX_NEW_TOKENS = 32
+#: A rolling text is scored in windows of this many tokens.
+WINDOW_TOKENS = 2048
+#: Requests that are computed and stored together. Fixed, so that a run that was stopped and resumed computes each
+#: batch in the same layout, and its scores are the same bit for bit.
+SCORED_CHUNK = 512
+GENERATED_CHUNK = 256
+
+Tokens = tuple[int, ...]
+#: (prompt, most new tokens, stop strings)
+Asked = tuple[str, int, tuple[str, ...]]
 
 
 def tokenizer_load(base: Path) -> PreTrainedTokenizerBase:
@@ -23,21 +35,40 @@ def tokenizer_load(base: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
 class EvaluatorLM(TemplateLM):
     """lm-eval's `LM` over a `Subject`.
 
-    `scored[(context, continuation)]` and `generated[context]` hold the primitives of every request; each
-    distinct request is answered once.
+    `scored[(context, continuation)]`, `rolled[text]` and `generated[(prompt, most tokens, stop strings)]` hold the
+    primitives of every request; each distinct request is answered once. With a `store`, also once over several
+    processes: `fingerprint` names the weights and their precision there.
     """
 
     backend = "causal"
 
-    def __init__(self, subject: Subject, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        store: PrimitiveStore | None = None,
+        fingerprint: str = "",
+    ) -> None:
         super().__init__()
+        if store is not None and not fingerprint:
+            raise ValueError("fingerprint: is empty; a store needs the hash of the weights that answer")
         self.subject = subject
         self.tokenizer: Any = tokenizer
+        self.store = store
+        self.fingerprint = fingerprint
         self.scored: dict[tuple[str, str], Scored] = {}
-        self.generated: dict[str, str] = {}
+        self.rolled: dict[str, Scored] = {}
+        self.generated: dict[Asked, str] = {}
+        self._encoded: dict[str, list[int]] = {}
 
     @property
     def eot_token_id(self) -> int:
@@ -48,8 +79,10 @@ class EvaluatorLM(TemplateLM):
         return os.path.basename(str(self.tokenizer.name_or_path))
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(string, add_special_tokens=bool(add_special_tokens))
-        return ids
+        """Token ids; every string is tokenised once."""
+        if string not in self._encoded:
+            self._encoded[string] = self.tokenizer.encode(string, add_special_tokens=bool(add_special_tokens))
+        return list(self._encoded[string])
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         text: str = self.tokenizer.apply_chat_template(
@@ -57,34 +90,99 @@ class EvaluatorLM(TemplateLM):
         )
         return text
 
+    # ------------------------------------------------------------ scoring
+
+    def score(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Scored]:
+        """Primitives of (context ids, continuation ids) pairs: from the store where they are known."""
+        wanted = [(tuple(context), tuple(continuation)) for context, continuation in pairs]
+        found: dict[tuple[Tokens, Tokens], Scored] = {}
+        for chunk in _chunks(sorted(set(wanted)), SCORED_CHUNK):
+            keys = {pair: primitive_key(self.fingerprint, "score", *pair) for pair in chunk}
+            known = self.store.scored_read(list(keys.values())) if self.store else {}
+            if len(known) < len(chunk):
+                answers = self.subject.score([(list(context), list(continuation)) for context, continuation in chunk])
+                known = dict(zip(keys.values(), answers, strict=True))
+                if self.store:
+                    self.store.scored_write(known)
+            found |= {pair: known[key] for pair, key in keys.items()}
+        return [found[pair] for pair in wanted]
+
     def _loglikelihood_tokens(
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
         new = {key: (context, continuation) for key, context, continuation in requests if key not in self.scored}
-        for key, scored in zip(new, self.subject.score(list(new.values())), strict=True):
-            self.scored[key] = scored
+        self.scored |= dict(zip(new, self.score(list(new.values())), strict=True))
         return [(sum(self.scored[key].logprobs), all(self.scored[key].hits)) for key, _, _ in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Sum of log-probabilities of each whole text after the prefix token, in one window of 2,048 tokens."""
-        pairs: list[tuple[list[int], list[int]]] = []
-        for request in requests:
-            pairs.append(([self.prefix_token_id], self.tok_encode(request.args[0])[:2047]))
-        return [sum(scored.logprobs) for scored in self.subject.score(pairs)]
+        """Sum of log-probabilities of each whole text after the prefix token, in disjoint windows."""
+        texts = list(dict.fromkeys(str(r.args[0]) for r in requests if str(r.args[0]) not in self.rolled))
+        windows: list[tuple[list[int], list[int]]] = []
+        counts: list[int] = []
+        for text in texts:
+            rolling = get_rolling_token_windows(
+                token_list=self.tok_encode(text),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=WINDOW_TOKENS,
+                context_len=1,
+            )
+            own = [make_disjoint_window(window) for window in rolling]
+            windows += own
+            counts.append(len(own))
+        answers = iter(self.score(windows))
+        for text, count in zip(texts, counts, strict=True):
+            self.rolled[text] = _joined([next(answers) for _ in range(count)])
+        return [sum(self.rolled[str(request.args[0])].logprobs) for request in requests]
+
+    # ------------------------------------------------------------ generation
+
+    def generate(self, prompts: Sequence[str], *, max_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Greedy continuations of prompts: from the store where they are known."""
+        options = (max_tokens, tuple(stop))
+        wanted = sorted({p for p in prompts if (p, *options) not in self.generated}, key=lambda p: (len(p), p))
+        for chunk in _chunks(wanted, GENERATED_CHUNK):
+            ids = {prompt: self.tok_encode(prompt) for prompt in chunk}
+            keys = {p: primitive_key(self.fingerprint, "generate", ids[p], *options) for p in chunk}
+            known = self.store.texts_read(list(keys.values())) if self.store else {}
+            if len(known) < len(chunk):
+                texts = self.subject.generate(list(ids.values()), max_tokens=max_tokens, stop=stop)
+                known = dict(zip(keys.values(), texts, strict=True))
+                if self.store:
+                    self.store.texts_write(known)
+            self.generated |= {(p, *options): known[key] for p, key in keys.items()}
+        return [self.generated[(p, *options)] for p in prompts]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Greedy only. Raises `ValueError` for a task that samples."""
+        asked = [_options(request) for request in requests]
         groups: dict[tuple[int, tuple[str, ...]], list[str]] = {}
-        for request in requests:
-            context, options = request.args
-            stop = options.get("until") or []
-            stop = (stop,) if isinstance(stop, str) else tuple(stop)
-            group = groups.setdefault((int(options.get("max_gen_toks", MAX_NEW_TOKENS)), stop), [])
-            if context not in self.generated and context not in group:
-                group.append(context)
-        for (max_tokens, stop), contexts in groups.items():
-            prompts: Sequence[list[int]] = [self.tok_encode(context) for context in contexts]
-            for context, text in zip(
-                contexts, self.subject.generate(prompts, max_tokens=max_tokens, stop=stop), strict=True
-            ):
-                self.generated[context] = text
-        return [self.generated[request.args[0]] for request in requests]
+        for prompt, max_tokens, stop in asked:
+            groups.setdefault((max_tokens, stop), []).append(prompt)
+        for (max_tokens, stop), prompts in groups.items():
+            self.generate(prompts, max_tokens=max_tokens, stop=stop)
+        return [self.generated[one] for one in asked]
+
+
+def _options(request: Instance) -> Asked:
+    context, options = request.args
+    if options.get("do_sample") and float(options.get("temperature") or 0) > 0:
+        raise ValueError(f"do_sample: {options!r} samples; this engine decodes greedily, so that scores repeat")
+    stop = options.get("until") or []
+    return (
+        str(context),
+        int(options.get("max_gen_toks", MAX_NEW_TOKENS)),
+        (stop,) if isinstance(stop, str) else tuple(stop),
+    )
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    def flat(pick: Callable[[Scored], tuple[Any, ...]]) -> tuple[Any, ...]:
+        return tuple(value for part in parts for value in pick(part))
+
+    return Scored(
+        flat(lambda s: s.logprobs),
+        flat(lambda s: s.hits),
+        flat(lambda s: s.ranks),
+        flat(lambda s: s.means),
+        flat(lambda s: s.variances),
+    )

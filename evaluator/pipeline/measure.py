@@ -9,9 +9,17 @@ from typing import Any
 import evaluator.tasks
 from evaluator.engine.lm import EvaluatorLM
 from evaluator.metrics.probe_values import probe_values
-from evaluator.probes import Probe, probes_load
+from evaluator.metrics.utility import best_choice, choice_values, text_values
+from evaluator.probes import UTILITY_KINDS, Probe, probes_load
+from evaluator.subject import Scored
+from evaluator.trace.table import VALUE_COLUMNS
 
-TASKS = ("palimpsest_generate", "palimpsest_score")
+FACT_TASKS = ("palimpsest_generate", "palimpsest_score")
+
+
+def tasks_of(kind: str) -> tuple[str, ...]:
+    """The lm-eval tasks that ask a probe of this kind."""
+    return (f"palimpsest_{kind}",) if kind in UTILITY_KINDS else FACT_TASKS
 
 
 def answer_span(tokenizer: Any, context: str, reference: str, answer: str, n_tokens: int) -> tuple[int, int]:
@@ -34,13 +42,15 @@ def measure(lm: EvaluatorLM, probes_file: Path) -> list[dict[str, Any]]:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
+    probes = probes_load(probes_file)
+    tasks = list(dict.fromkeys(task for probe in probes for task in tasks_of(probe.kind)))
     metadata = {"probes": str(probes_file)}
     manager = TaskManager(
         include_path=str(Path(evaluator.tasks.__file__).parent), include_defaults=False, metadata=metadata
     )
     results = lm_eval.simple_evaluate(
         model=lm,
-        tasks=list(TASKS),
+        tasks=tasks,
         task_manager=manager,
         apply_chat_template=True,
         bootstrap_iters=0,
@@ -50,45 +60,92 @@ def measure(lm: EvaluatorLM, probes_file: Path) -> list[dict[str, Any]]:
     if results is None:
         raise RuntimeError("lm-eval returned nothing")
     samples: dict[str, list[dict[str, Any]]] = results["samples"]
-    by_task = {task: {s["doc"]["item_id"]: s for s in samples[task]} for task in TASKS}
-    return [
-        _row(lm, probe, by_task["palimpsest_generate"][probe.item_id], by_task["palimpsest_score"][probe.item_id])
-        for probe in probes_load(probes_file)
-    ]
+    by_task = {task: {s["doc"]["item_id"]: s for s in samples[task]} for task in tasks}
+    return [_row(lm, probe, *(by_task[task][probe.item_id] for task in tasks_of(probe.kind))) for probe in probes]
 
 
-def _row(lm: EvaluatorLM, probe: Probe, generation: dict[str, Any], scoring: dict[str, Any]) -> dict[str, Any]:
+def _row(lm: EvaluatorLM, probe: Probe, *samples: dict[str, Any]) -> dict[str, Any]:
+    if probe.kind == "choice":
+        return _choice_row(lm, probe, samples[0])
+    if probe.kind == "text":
+        return _text_row(lm, probe, samples[0])
+    generation, scoring = samples
     response = str(generation["resps"][0][0])
-    context, continuation = _arguments(scoring)
-    primitives = lm.scored[(context, continuation)]
-    span = answer_span(lm.tokenizer, context, probe.reference, probe.answer, len(primitives.logprobs))
-    values = probe_values(probe, response, primitives, span)
+    asked = _asked(scoring)
+    primitives = lm.scored[asked[0]]
+    span = answer_span(lm.tokenizer, asked[0][0], probe.reference, probe.answer, len(primitives.logprobs))
+    choices = _choices(lm, asked)
+    wrong = list(zip(choices["choice_logprobs"], choices["choice_tokens"], strict=True))[1:]
+    return {
+        **_kept(probe, primitives, scoring),
+        **choices,
+        "response": response,
+        "answer_start": span[0],
+        "answer_end": span[1],
+        **probe_values(probe, response, primitives, span, wrong).as_dict(),
+    }
+
+
+def _choice_row(lm: EvaluatorLM, probe: Probe, scoring: dict[str, Any]) -> dict[str, Any]:
+    asked = _asked(scoring)
+    kept = _choices(lm, asked)
+    choices, logprobs = kept["choices"], kept["choice_logprobs"]
+    return {
+        **_kept(probe, lm.scored[asked[0]], scoring),
+        **kept,
+        "response": choices[best_choice(choices, logprobs)],
+        **choice_values(choices, logprobs),
+    }
+
+
+def _text_row(lm: EvaluatorLM, probe: Probe, rolling: dict[str, Any]) -> dict[str, Any]:
+    primitives = lm.rolled[probe.reference]
+    return {
+        **_kept(probe, primitives, rolling),
+        "response": "",
+        **text_values(primitives.logprobs, probe.base_logprob),
+    }
+
+
+def _asked(scoring: dict[str, Any]) -> list[tuple[str, str]]:
+    """(context, continuation) of every choice, the reference first."""
+    return [(str(context), str(continuation)) for context, continuation in scoring["arguments"]]
+
+
+def _choices(lm: EvaluatorLM, asked: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
+    each = [lm.scored[pair] for pair in asked]
+    return {
+        "choices": [continuation for _, continuation in asked],
+        "choice_logprobs": [sum(scored.logprobs) for scored in each],
+        "choice_tokens": [len(scored.logprobs) for scored in each],
+    }
+
+
+def _kept(probe: Probe, primitives: Scored, sample: dict[str, Any]) -> dict[str, Any]:
+    """The columns that every row has: the probe and the primitives of its reference; no value yet."""
     return {
         "item_id": probe.item_id,
         "subject_key": probe.subject_key,
         "kind": probe.kind,
         "split_role": probe.split_role,
         "relation": probe.relation,
+        "subject": probe.subject,
+        "topic": probe.topic,
         "prompt": probe.prompt,
         "reference": probe.reference,
-        "response": response,
         "base_response": probe.base_response,
         "base_correct": probe.base_correct,
+        "base_logprob": probe.base_logprob,
         "aliases": list(probe.aliases),
         "n_tokens": len(primitives.logprobs),
-        "answer_start": span[0],
-        "answer_end": span[1],
+        "answer_start": 0,
+        "answer_end": len(primitives.logprobs),
         "logprob_sum": sum(primitives.logprobs),
         "token_logprobs": list(primitives.logprobs),
         "token_hits": list(primitives.hits),
-        "prompt_sha256": scoring["prompt_hash"],
-        **values.as_dict(),
+        "token_ranks": list(primitives.ranks) or None,
+        "token_means": list(primitives.means) or None,
+        "token_variances": list(primitives.variances) or None,
+        "prompt_sha256": sample["prompt_hash"],
+        **dict.fromkeys(("choices", "choice_logprobs", "choice_tokens", *VALUE_COLUMNS)),
     }
-
-
-def _arguments(sample: dict[str, Any]) -> tuple[str, str]:
-    arguments = sample["arguments"]
-    first = arguments[0] if isinstance(arguments, Sequence) else next(iter(arguments.values()))
-    if isinstance(first, dict):
-        return str(first["arg_0"]), str(first["arg_1"])
-    return str(first[0]), str(first[1])

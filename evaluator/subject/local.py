@@ -1,26 +1,44 @@
-"""Local weights: a causal language model in this process, scored and decoded in length-sorted batches."""
+"""Local weights: a causal language model in this process, answered by the engine's packed and batched passes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import logging
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from evaluator.engine.decode import CACHE_BYTES, decode
+from evaluator.engine.head import primitives
+from evaluator.engine.pack import Pair, batches, pack
+from evaluator.engine.parity import TOLERANCE, gate_pairs, parity
+from evaluator.engine.trunk import Trunk, shares_prompts
 from evaluator.subject.protocol import Scored
 
+logger = logging.getLogger(__name__)
 
-def model_load(base: Path, tensors: Path | None = None) -> Any:
-    """The base model in fp32 and evaluation mode, with the tensors of a sealed artifact put over its own.
+#: Tokens of one forward pass: enough to keep the processor busy, few enough to keep memory low.
+TOKEN_BUDGET = 4096
+#: From this many tokens on, a pass is as fast a token as a larger one.
+BUSY_TOKENS = 256
+
+
+def model_load(
+    base: Path, tensors: Path | None = None, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Any:
+    """The base model in evaluation mode, with the tensors of a sealed artifact put over its own.
 
     `tensors`: a folder of safetensors with (a subset of) the base's names. Only sealed artifacts come here,
-    so names, shapes and finiteness have been checked.
+    so names, shapes and finiteness have been checked. Official scores use fp32, without TF32.
     """
     from safetensors.torch import load_file
 
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
     if tensors is not None:
         own = model.state_dict()
         with torch.no_grad():
@@ -28,110 +46,137 @@ def model_load(base: Path, tensors: Path | None = None) -> Any:
                 for name, value in load_file(file).items():
                     own[name].copy_(value.to(torch.float32))
     model.train(False)
-    return model
+    return model.to(device=device, dtype=dtype)
 
 
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in descending length, cut so that rows x longest stays within a token budget."""
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    batch: list[int] = []
-    for index in order:
-        longest = lengths[batch[0]] if batch else lengths[index]
-        if batch and (len(batch) + 1) * max(longest, 1) > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+def weights_sha256(model: Any) -> str:
+    """SHA-256 over names, types, shapes and bytes of every weight, in name order: what primitives are keyed by."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 class LocalSubject:
-    """`Subject` over a Hugging Face causal LM. Layout depends on lengths only, so scores repeat bit for bit."""
+    """`Subject` over a Hugging Face causal LM. The layout depends on the requests only, so scores repeat bit for bit.
 
-    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, *, token_budget: int = 4096) -> None:
+    Prompts are packed (each shared prefix once) where the model's attention allows it and a check on this very
+    model agrees with the plain way; otherwise the plain way is taken.
+    """
+
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerBase, *, token_budget: int = TOKEN_BUDGET) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.token_budget = token_budget
+        self.trunk = Trunk(model)
         eos = model.generation_config.eos_token_id
         ids = eos if isinstance(eos, list) else [eos]
-        self.stop_ids = {int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None}
+        self.stop_ids = frozenset(int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None)
         self.pad_id = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0)
 
-    @torch.inference_mode()
-    def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Scored]:
-        """See `Subject.score`. The LM head runs at label positions only; log-softmax in fp32."""
-        results: list[Scored | None] = [None] * len(pairs)
-        lengths = [len(context) + len(continuation) - 1 for context, continuation in pairs]
-        for batch in _batches(lengths, self.token_budget):
-            width = max(lengths[i] for i in batch)
-            ids = torch.full((len(batch), width), self.pad_id)
-            mask = torch.zeros((len(batch), width), dtype=torch.long)
-            for row, index in enumerate(batch):
-                tokens = (pairs[index][0] + pairs[index][1])[:-1]
-                ids[row, : len(tokens)] = torch.tensor(tokens)
-                mask[row, : len(tokens)] = 1
-            hidden = self.model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
-            for row, index in enumerate(batch):
-                context, continuation = pairs[index]
-                if not continuation:
-                    results[index] = Scored((), ())
-                    continue
-                states = hidden[row, len(context) - 1 : len(context) - 1 + len(continuation)]
-                log_probs = self.model.lm_head(states).float().log_softmax(-1)
-                labels = torch.tensor(continuation)
-                chosen = log_probs.gather(1, labels[:, None])[:, 0]
-                results[index] = Scored(tuple(chosen.tolist()), tuple((log_probs.argmax(-1) == labels).tolist()))
-        return [r for r in results if r is not None]
+    @cached_property
+    def shares(self) -> bool:
+        """Whether prompts are packed: the model's attention allows it, and packed scores equal plain ones here."""
+        pairs = gate_pairs(int(self.model.config.get_text_config().vocab_size))
+        with torch.inference_mode():
+            if not self.trunk.head.agrees(self.model, pairs[0][0], TOLERANCE):
+                raise ValueError(
+                    f"model: {self.model.config.model_type} changes its logits after the head in a way that the engine "
+                    "does not know; add it to evaluator/engine/head.py"
+                )
+        if not shares_prompts(self.model):
+            return False
+        found = parity(self.score_packed, self.score_plain, pairs)
+        if not found.holds():
+            logger.warning("packed prompts differ from plain ones by %.2g nats: the plain way is used", found.worst)
+        return found.holds()
+
+    def score(self, pairs: Sequence[Pair]) -> list[Scored]:
+        """See `Subject.score`. Raises `ValueError` for an empty context."""
+        return self.score_packed(pairs) if self.shares else self.score_plain(pairs)
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
-        """See `Subject.generate`. Left-padded batches; finished rows leave the batch."""
+    def score_packed(self, pairs: Sequence[Pair]) -> list[Scored]:
+        """Each shared prefix once, under a mask that keeps sequences apart; the head at label positions only."""
+        layout = pack(pairs)
+        results: list[Scored] = [Scored((), ())] * len(pairs)
+        by_row: dict[int, list[int]] = {}
+        for index, (row, nodes) in enumerate(layout.labels):
+            if nodes:
+                by_row.setdefault(row, []).append(index)
+        for chosen in batches([len(row) for row in layout.rows], self.token_budget, busy=BUSY_TOKENS):
+            states = self.trunk.rows(layout, chosen)
+            width = states.shape[1]
+            asked = [(number * width, index) for number, row in enumerate(chosen) for index in by_row.get(row, ())]
+            places = [offset + node for offset, index in asked for node in layout.labels[index][1]]
+            labels = [token for _, index in asked for token in pairs[index][1]]
+            self._collect(results, states.flatten(0, 1), places, labels, [(i, len(pairs[i][1])) for _, i in asked])
+        return results
+
+    @torch.inference_mode()
+    def score_plain(self, pairs: Sequence[Pair]) -> list[Scored]:
+        """Whole sequences in padded batches: the way that suits every causal model."""
+        if any(not context for context, _ in pairs):
+            raise ValueError("context: is empty, so nothing predicts the first token; begin it with the prefix token")
+        results: list[Scored] = [Scored((), ())] * len(pairs)
+        sequences = [[*context, *continuation][:-1] for context, continuation in pairs]
+        for chosen in batches([len(tokens) for tokens in sequences], self.token_budget, busy=BUSY_TOKENS):
+            asked = [index for index in chosen if pairs[index][1]]
+            if not asked:
+                continue
+            states = self.trunk.padded([sequences[i] for i in asked], self.pad_id)
+            width = states.shape[1]
+            places = [
+                number * width + len(pairs[i][0]) - 1 + t
+                for number, i in enumerate(asked)
+                for t in range(len(pairs[i][1]))
+            ]
+            labels = [token for i in asked for token in pairs[i][1]]
+            self._collect(results, states.flatten(0, 1), places, labels, [(i, len(pairs[i][1])) for i in asked])
+        return results
+
+    def _collect(
+        self,
+        results: list[Scored],
+        states: torch.Tensor,
+        places: list[int],
+        labels: list[int],
+        spans: list[tuple[int, int]],
+    ) -> None:
+        """Put the primitives of consecutive spans (pair, length) of labels into `results`."""
+        if not places:
+            return
+        distinct, rows = torch.unique(torch.tensor(places), return_inverse=True)
+        found = primitives(self.trunk.head, states[distinct.to(states.device)], rows.tolist(), labels)
+        columns = [c.tolist() for c in (found.logprobs, found.ranks, found.means, found.variances)]
+        start = 0
+        for index, size in spans:
+            logprobs, ranks, means, variances = (tuple(column[start : start + size]) for column in columns)
+            results[index] = Scored(logprobs, tuple(rank == 1 for rank in ranks), ranks, means, variances)
+            start += size
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[Sequence[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
+        """See `Subject.generate`. Batches as large as the cache's memory allows; finished rows leave them."""
         texts = [""] * len(prompts)
-        lengths = [len(p) for p in prompts]
-        for batch in _batches(lengths, self.token_budget):
-            for index, tokens in zip(batch, self._decode([prompts[i] for i in batch], max_tokens, stop), strict=True):
+        budget = max(1, CACHE_BYTES // self.trunk.bytes_per_token())
+        wanted = [s for s in stop if s]
+
+        def ends(tokens: list[int]) -> bool:
+            return bool(wanted) and any(s in self.tokenizer.decode(tokens) for s in wanted)
+
+        for batch in batches([len(p) + max_tokens for p in prompts], budget):
+            found = decode(
+                self.trunk,
+                [prompts[i] for i in batch],
+                max_tokens=max_tokens,
+                ends=ends,
+                stop_ids=self.stop_ids,
+                share=self.shares,
+            )
+            for index, tokens in zip(batch, found, strict=True):
                 text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
-                cuts = [text.find(s) for s in stop if s and s in text]
+                cuts = [text.find(s) for s in wanted if s in text]
                 texts[index] = text[: min(cuts)] if cuts else text
         return texts
-
-    def _decode(self, prompts: list[list[int]], max_tokens: int, stop: Sequence[str]) -> list[list[int]]:
-        width = max(len(p) for p in prompts)
-        ids = torch.full((len(prompts), width), self.pad_id)
-        mask = torch.zeros((len(prompts), width), dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
-        done: list[list[int]] = [[] for _ in prompts]
-        alive = list(range(len(prompts)))
-        cache: Any = None
-        for _ in range(max_tokens):
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            out = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache = out.past_key_values
-            chosen = out.logits[:, -1].float().argmax(-1).tolist()
-            keep: list[int] = []
-            for row, token in enumerate(chosen):
-                if token in self.stop_ids:
-                    continue
-                done[alive[row]].append(token)
-                if stop and any(s in self.tokenizer.decode(done[alive[row]]) for s in stop):
-                    continue
-                keep.append(row)
-            if not keep:
-                break
-            if len(keep) < len(alive):
-                rows = torch.tensor(keep)
-                cache.batch_select_indices(rows)
-                mask = mask[rows]
-            alive = [alive[row] for row in keep]
-            ids = torch.tensor([[done[i][-1]] for i in alive])
-            mask = torch.cat([mask, torch.ones((len(alive), 1), dtype=torch.long)], dim=1)
-        return done

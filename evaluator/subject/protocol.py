@@ -12,10 +12,16 @@ class Scored:
     """Teacher-forced primitives of one continuation of T tokens.
 
     `logprobs`: T natural log-probabilities. `hits`: T flags, whether the token is the argmax.
+    The others are empty where only a server's answer is known: `ranks`: T places of the token in the vocabulary,
+    1 the most probable (ties share the better one). `means`, `variances`: T means (nats) and variances (nats²) of
+    the log-probability of a token drawn from the model's own distribution at that place (min-k++ is made of them).
     """
 
     logprobs: tuple[float, ...]
     hits: tuple[bool, ...]
+    ranks: tuple[int, ...] = ()
+    means: tuple[float, ...] = ()
+    variances: tuple[float, ...] = ()
 
 
 class Subject(Protocol):
