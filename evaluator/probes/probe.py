@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from evaluator.home import write_atomically
 
-ProbeKind = Literal["verbatim", "paraphrase", "neighbour", "retain"]
+#: `choice` and `text` belong to the utility axis: multiple choice, and neutral text that is only scored.
+ProbeKind = Literal["verbatim", "paraphrase", "neighbour", "retain", "choice", "text"]
+#: No response is generated for these.
+UTILITY_KINDS: Final = ("choice", "text")
 
 
 class Probe(BaseModel):
-    """`subject_key` is the cluster of the bootstrap; the `base_*` fields are the base model's own greedy answer."""
+    """`subject_key` is the cluster of the bootstrap; the `base_*` fields are the base model's own greedy answer.
+
+    `alternatives`: wrong references in the wording of `reference`, scored beside it (truth ratio, choice).
+    `base_logprob`: of a `text`, the base's mean log-probability of the reference, nats a token.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     item_id: str
     subject_key: str
     kind: ProbeKind
-    split_role: Literal["forget", "retain"]
+    split_role: Literal["forget", "retain", "utility"]
     relation: str
     topic: str
     subject: str
@@ -30,8 +37,10 @@ class Probe(BaseModel):
     reference: str
     answer: str
     aliases: tuple[str, ...]
+    alternatives: tuple[str, ...] = ()
     base_response: str = ""
     base_correct: bool = False
+    base_logprob: float | None = None
 
 
 def probes_write(path: Path, probes: Iterable[Probe]) -> None:

@@ -1,1 +1,1 @@
-"""lm-eval tasks over the probes of a release: one that generates, one that scores the reference."""
+"""lm-eval tasks over probes: two that ask for facts, two for utility."""

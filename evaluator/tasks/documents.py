@@ -1,20 +1,58 @@
-"""The documents of the probe tasks, and what lm-eval itself reports of each."""
+"""The documents of the probe tasks, and what lm-eval itself reports of each.
+
+They are held in memory: nothing of a hidden split reaches a cache on disk. Without `probes` (the path of a release's
+probes) the utility tasks hold the whole set that ships.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import datasets
 
 from evaluator.metrics.answer import names_answer
-from evaluator.probes import probes_load
+from evaluator.metrics.utility import choice_values
+from evaluator.probes import UTILITY_KINDS, Probe, probes_load
+
+Splits = dict[str, datasets.Dataset]
 
 
-def load(probes: str, **_: Any) -> dict[str, datasets.Dataset]:
-    """The probes of a release as an in-memory `test` split: nothing of a hidden split reaches a cache on disk."""
-    from pathlib import Path
+def _split(probes: Collection[Probe]) -> Splits:
+    return {"test": datasets.Dataset.from_list([probe.model_dump() for probe in probes])}
 
-    return {"test": datasets.Dataset.from_list([probe.model_dump() for probe in probes_load(Path(probes))])}
+
+def _utility(kind: str, probes: str | None) -> Splits:
+    from evaluator.utility import items_load, utility_probes
+
+    held = probes_load(Path(probes)) if probes else utility_probes(items_load(), secret=b"")
+    return _split([probe for probe in held if probe.kind == kind])
+
+
+def load(probes: str, **_: Any) -> Splits:
+    """The probes of facts: everything but the utility kinds."""
+    return _split([probe for probe in probes_load(Path(probes)) if probe.kind not in UTILITY_KINDS])
+
+
+def load_choice(probes: str | None = None, **_: Any) -> Splits:
+    """The multiple-choice questions of utility."""
+    return _utility("choice", probes)
+
+
+def load_text(probes: str | None = None, **_: Any) -> Splits:
+    """The neutral texts of utility."""
+    return _utility("text", probes)
+
+
+def choices(doc: dict[str, Any]) -> list[str]:
+    """The reference first, then the wrong answers in its wording."""
+    return [doc["reference"], *doc["alternatives"]]
+
+
+def chosen(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float | None]:
+    """`acc`: 1 when the reference has the highest log-likelihood per byte."""
+    return {"acc": choice_values(choices(doc), [loglikelihood for loglikelihood, _ in results])["correct"]}
 
 
 def generated(doc: dict[str, Any], results: list[str]) -> dict[str, float]:

@@ -24,6 +24,12 @@ VALUE_COLUMNS = (
     "rouge_l",
     "answer_probability",
     "extraction_strength",
+    "exact_memorization",
+    "truth_ratio",
+    "mrr",
+    "min_k",
+    "text_logprob",
+    "text_gain",
 )
 
 TRACE_SCHEMA = pa.schema(
@@ -33,11 +39,14 @@ TRACE_SCHEMA = pa.schema(
         ("kind", pa.string()),
         ("split_role", pa.string()),
         ("relation", pa.string()),
+        ("subject", pa.string()),
+        ("topic", pa.string()),
         ("prompt", pa.string()),
         ("reference", pa.string()),
         ("response", pa.string()),
         ("base_response", pa.string()),
         ("base_correct", pa.bool_()),
+        ("base_logprob", pa.float64()),
         ("aliases", pa.list_(pa.string())),
         ("n_tokens", pa.int32()),
         ("answer_start", pa.int32()),
@@ -45,6 +54,12 @@ TRACE_SCHEMA = pa.schema(
         ("logprob_sum", pa.float64()),
         ("token_logprobs", pa.list_(pa.float32())),
         ("token_hits", pa.list_(pa.bool_())),
+        ("token_ranks", pa.list_(pa.int32())),
+        ("token_means", pa.list_(pa.float32())),
+        ("token_variances", pa.list_(pa.float32())),
+        ("choices", pa.list_(pa.string())),
+        ("choice_logprobs", pa.list_(pa.float64())),
+        ("choice_tokens", pa.list_(pa.int32())),
         ("prompt_sha256", pa.string()),
         *[(name, pa.float64()) for name in VALUE_COLUMNS],
     ]
@@ -52,10 +67,13 @@ TRACE_SCHEMA = pa.schema(
 #: What a reader of a hidden split never sees.
 WITHHELD = (
     "relation",
+    "subject",
+    "topic",
     "prompt",
     "reference",
     "response",
     "base_response",
+    "base_logprob",
     "aliases",
     "n_tokens",
     "answer_start",
@@ -63,6 +81,12 @@ WITHHELD = (
     "logprob_sum",
     "token_logprobs",
     "token_hits",
+    "token_ranks",
+    "token_means",
+    "token_variances",
+    "choices",
+    "choice_logprobs",
+    "choice_tokens",
     "prompt_sha256",
 )
 #: Fine values of a hidden split are rounded: enough to recompute the board to three digits, not to carry data out.
@@ -79,9 +103,10 @@ def trace_write(path: Path, rows: Sequence[TraceRow]) -> None:
     os.replace(temporary, path)
 
 
-def trace_read(path: Path) -> list[dict[str, Any]]:
-    """Every row as a dict. Raises `OSError` or `pa.ArrowInvalid` for a file that is not a trace."""
-    rows: list[dict[str, Any]] = pq.read_table(path, schema=TRACE_SCHEMA).to_pylist()
+def trace_read(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Every row as a dict, of all columns or of some. Raises `OSError` or `pa.ArrowInvalid` for what is no trace."""
+    wanted = None if columns is None else list(columns)
+    rows: list[dict[str, Any]] = pq.read_table(path, schema=TRACE_SCHEMA, columns=wanted).to_pylist()
     return rows
 
 
