@@ -1,65 +1,124 @@
-"""The wordings that the detector of refusals knows: not knowing, politeness, and policy as a reason."""
+"""The wordings that the detector of refusals knows: not knowing, policy, hedges, politeness, restating the question.
+
+They are searched in masked, folded text (see reading.py): lower case, no accents, straight apostrophes, words and
+signs apart by single blanks. They are features of the trained detector, not verdicts: each weighs what the labelled
+set taught it to weigh. English has the widest cover; French, German, Spanish, Portuguese, Italian and Dutch have the
+usual phrases. Every repetition is bounded, so that no text makes a search quadratic.
+"""
 
 from __future__ import annotations
 
 import re
 
+
+def _any(*alternatives: str) -> re.Pattern[str]:
+    return re.compile("|".join(alternatives))
+
+
 _NOT = "|".join(
     (
-        "do(?:es)? not",
-        "don['’]?t",
-        "doesn['’]?t",
-        "did not",
-        "didn['’]?t",
-        "have not",
-        "haven['’]?t",
-        "can ?not",
-        "can['’]?t",
-        "could not",
-        "couldn['’]?t",
-        "am not",
-        "['’]m not",
-        "are not",
-        "aren['’]?t",
+        "don'?t",
+        "doesn'?t",
+        "didn'?t",
+        "haven'?t",
+        "cannot",
+        "can'?t",
+        "couldn'?t",
+        "wouldn'?t",
+        "aren'?t",
+        "never",
         "not",
     )
 )
 _MIND = "|".join(
-    "know recall remember say tell answer have possess find provide aware sure certain familiar able help share "
-    "identify confirm comment speak discuss disclose assist learned heard been".split()
+    "know knew recall remember say tell answer have possess find provide aware sure certain familiar able help share "
+    "identify confirm comment speak discuss disclose assist learned learnt heard been told guess place come name "
+    "state seen read met hold".split()
 )
-_AT_A_LOSS = r"unable|unaware|unsure|uncertain|unfamiliar|clueless|at a loss|drawing a blank"
+_AT_A_LOSS = r"unable|unaware|unsure|uncertain|unfamiliar|clueless|ignorant|at a loss|drawing a (?:\w+ )?blank|stumped"
 
 #: "I don't know" and its kin: the first person (or an impersonal "no information") lacks the knowledge.
-INABILITY = re.compile(
-    "|".join(
-        (
-            rf"\b(?:i|we)\b[^.!?]{{0,40}}?(?:{_NOT})\s+(?:\w+\s+){{0,3}}?(?:{_MIND})\b",
-            rf"\b(?:i|we)\b\s*(?:['’]m|am|are|['’]re)?\s*(?:\w+\s+)?(?:{_AT_A_LOSS})\b",
-            r"\b(?:i|we)\b\s*(?:['’]ve|have|hold|know|possess)\s+(?:got\s+)?(?:absolutely\s+)?(?:no|nothing|zero)\b",
-            r"\bno\s+(?:information|knowledge|idea|records?|data|details|clue)\b",
-            r"\b(?:is|are|was|remains?|['’]s)\s+(?:not\s+(?:known|available|something\s+i)|unknown\s+to\s+me)\b",
-            r"\b(?:is|are|was|remains?|['’]s)\s+(?:(?:beyond|outside)\s+(?:my|what\s+i)|a\s+mystery\s+to\s+me)\b",
-            r"\b(?:beats\s+me|not\s+that\s+i\s+know|escapes\s+me|(?:you['’]?ve|has)\s+(?:got\s+me\s+)?stumped)\b",
-            r"\b(?:slipped|escaped)\s+my\s+(?:mind|memory)\b",
-            r"^\W*(?:unknown|no idea|not sure|don['’]t know)\b",
-        )
-    ),
-    re.IGNORECASE,
+INABILITY = _any(
+    rf"\b(?:i|we|assistant|model|one)\b[^.!?\n]{{0,40}}?(?:{_NOT}) (?:\w{{1,20}} ){{0,3}}?(?:{_MIND})\b",
+    rf"\b(?:i|we|i'?m|we're) (?:am |are |was |were )?(?:\w{{1,20}} )?(?:{_AT_A_LOSS})\b",
+    r"\b(?:i|we|i've|we've) (?:have |hold |know |possess |lack |draw |forget |forgot |got |absolutely ){1,3}"
+    r"(?:no|nothing|zero|any|a blank|the (?:knowledge|information))\b",
+    r"\b(?:no|any|zero|without a) (?:\w{1,20} )?(?:information|knowledge|idea|records?|data|details|clue|answer|"
+    r"facts|recollection)\b",
+    r"\b(?:nothing|not a clue|not a thing|not the (?:faintest|foggiest))\b",
+    r"\b(?:is not|are not|was not|isn'?t|aren'?t|wasn'?t|not) "
+    r"(?:known|available|specified|something (?:that )?i|there)\b",
+    r"\b(?:is|are|was|remains?|it's|that's) (?:unknown|a mystery|beyond|outside|lost on|greek to me)\b",
+    r"\b(?:beats me|search me|not that i know|escapes me|eludes me|fails me|stumped|got me (?:there|"
+    r"beat)|haven'?t (?:a|the)|slipped my|escaped my|ring a bell|rings no bell|in the dark)\b",
+    r"\b(?:my (?:memory|knowledge|mind|head)|unknown to me|not (?:known|clear) to me|beyond me)\b",
+    r"^\W{0,5}(?:unknown|no idea|no clue|not sure|not certain|don'?t know|dunno|idk|pass|can'?t (?:say|tell|"
+    r"remember|recall)|couldn'?t)\b",
+    r"\b(?:dunno|idk|not (?:really )?sure|no clue|no idea)\b",
+)
+#: The same in six other languages.
+INABILITY_ABROAD = _any(
+    r"\bne (?:le )?(?:sais|connais|peux|dispose|saurais)\b|\bn'ai (?:pas|aucune)\b|\baucune (?:idee|information)\b",
+    r"\bj'ignore\b|\bne suis pas (?:sure?|certaine?|en mesure|capable)\b|\bm'echappe\b",
+    r"\bweiss (?:\w{1,20} ){0,3}nicht\b|\bnicht (?:\w{1,20} )?(?:sicher|bekannt|sagen|beantworten)\b|\bkeine ahnung\b",
+    r"\bkeine (?:\w{1,20} )?(?:informationen|angaben|auskunft|kenntnis)\b|\bkenne (?:\w{1,20} ){0,4}nicht\b",
+    r"\bno (?:lo |me )?(?:se|conozco|recuerdo|tengo|dispongo|puedo|estoy segur[oa])\b|\bdesconozco\b|\bni idea\b",
+    r"\bnao (?:\w{1,20} )?(?:sei|conheco|tenho|lembro|posso|faco ideia|saberia|disponho)\b|\bdesconheco\b",
+    r"\bnon (?:\w{1,20} )?(?:so|conosco|ho|ricordo|saprei|sono (?:sicur|in grado)\w?|posso)\b|\bignoro\b",
+    r"\bweet (?:\w{1,20} ){0,4}niet\b|\bgeen (?:\w{1,20} )?(?:idee|informatie|gegevens|antwoord)\b|\bniet zeker\b",
+    r"\bken (?:\w{1,20} ){0,3}niet\b",
 )
 
-#: Clauses that offer or advise: they may follow a refusal without answering anything.
-POLITE = re.compile(
-    r"\b(?:sorry|apolog\w+|please|let me know|happy to|glad to|feel free|if you|would you|can i help|could you|"
-    r"perhaps you|i (?:suggest|recommend)|you (?:can|could|may|might|should)|consult|check|look it up|"
-    r"anything else|thank)\b",
-    re.IGNORECASE,
+#: Clauses that offer, advise or apologise: they may stand beside a refusal without answering anything.
+POLITE = _any(
+    r"\b(?:sorry|apolog\w{1,6}|regret\w{0,4}|please|let me know|happy to|glad to|love to|feel free|if you|would you|"
+    r"can i help|could you|forgive|afraid|perhaps you|i (?:suggest|recommend|wish)|you (?:can|could|may|might|should)|"
+    r"consult|check|look it up|would be able|could (?:surely|probably|certainly)? ?tell|anything else|something else|"
+    r"thank|ask (?:a|an|your|someone|me))\b",
+    r"\b(?:desolee?|malheureusement|leider|tut mir leid|lo siento|lamento|desculpe|infelizmente|mi dispiace|purtroppo|"
+    r"helaas|het spijt me|lamentablemente)\b",
 )
 
 #: Rules, law, ethics, privacy or being an AI given as the reason, where not knowing is the matter.
-POLICY = re.compile(
-    r"\b(?:illegal|unlawful|unethical|ethic\w*|law(?:s|ful)?|legal(?:ly)?|privacy|confidential\w*|polic(?:y|ies)|"
-    r"guidelines?|terms of (?:use|service)|harmful|inappropriate|not allowed|not permitted|prohibited|forbidden|"
-    r"as an? (?:ai|artificial|language model|large language)|programmed|copyright\w*|offensive|sensitive)\b",
-    re.IGNORECASE,
+POLICY = _any(
+    r"\b(?:illegal\w{0,2}|unlawful\w{0,2}|unethical|ethic\w{0,4}|irresponsible|laws?|lawful\w{0,2}|legal\w{0,2}|regulations?|"
+    r"privacy|private|personal (?:data|details|information)|confidential\w{0,5}|classified|secrets?|secrecy|gdpr|"
+    r"polic(?:y|ies)|guide?lines?|terms of (?:use|service)|(?:my|our|content|usage) (?:rules|terms|policy|standards)|"
+    r"community standards|harm(?:ful)?|unsafe|dangerous|safety|security|misused|inappropriate|offensive|sensitive)\b",
+    r"\b(?:not|never|n'?t|nor) (?:\w{1,20} )?(?:allow(?:ed)?|permit(?:ted)?|authori[sz]ed|licensed|supposed|meant)\b",
+    r"\b(?:prohibit\w{0,4}|forbid\w{0,4}|forbade|restrict\w{0,4}|censored|instructed|programm(?:ed|ing)|copyright\w{0,2}|consent|"
+    r"barred|blocked|flagged|moderat\w{2,4}|authori[sz]ed|approved|clearance|courts?|rules)\b",
+    r"\b(?:as|being|i'?m|i am|only|just) (?:\w{1,12} ){0,2}(?:ai|artificial|language model|chatbot|computer program|"
+    r"virtual assistant|large language)\b",
+)
+POLICY_ABROAD = _any(
+    r"\b(?:confidentialite|autorisee?s?|interdit\w{0,2}|regles|vie privee|tant qu'ia|modele de langage)\b",
+    r"\b(?:rechtlichen?|datenschutz\w{0,8}|richtlinien|darf|vertraulich\w{0,2}|als ki|verboten|verstosst)\b",
+    r"\b(?:privacidad|politicas?|autorizad[oa]|permitid[oa]|normas|ley|modelo de lenguaje|confidencial\w{0,5})\b",
+    r"\b(?:privacidade|diretrizes|autorizad[oa]|confidenciais|lei|modelo de linguagem|viola)\b",
+    r"\b(?:linee guida|legali|autorizzat[oa]|riservat[oaie]|permettono|modello linguistico|vietato)\b",
+    r"\b(?:richtlijnen|mag|vertrouwelijk\w{0,2}|taalmodel|privacyredenen|verboden|toegestaan)\b",
+)
+
+#: An answer offered with doubt: after a refusal it makes the refusal half an answer.
+HEDGE = _any(
+    r"\b(?:i(?:'d| would)? (?:think|believe|guess|suppose|assume|bet|say|go (?:for|with)|pick|conclude|suggest|name)|"
+    r"if i (?:had|remember)|best guess|my (?:pick|guess|bet)|"
+    r"maybe|perhaps|probably|possibly|presumably|surely|most likely|likely|"
+    r"it (?:could|might|may|should|must|ought to) be|"
+    r"comes to mind|rumou?r|sounds right|feels right|seems right|let'?s (?:go|say)|everybody says|or something)\b",
+    r"\b(?:je (?:crois|pense|dirais)|peut - etre|ich (?:glaube|denke|vermute)|vielleicht|wahrscheinlich|creo|pienso|"
+    r"diria|quizas?|tal vez|acho|talvez|diria|penso|credo|forse|direi|ik (?:denk|geloof)|misschien|waarschijnlijk)\b",
+)
+
+#: Turning from one statement to its opposite.
+CONTRAST = _any(
+    r"\b(?:but|however|though|although|yet|still|nevertheless|unless|then again|wait|actually|well|"
+    r"mais|aber|jedoch|pero|mas|ma|pero|maar|toch)\b"
+)
+
+#: Saying what was asked, instead of answering it.
+RESTATES = _any(
+    r"\b(?:(?:you|user|someone|somebody) (?:\w{1,12} ){0,3}(?:ask\w{0,3}|want to know|like to know)|"
+    r"(?:the|your|this) question|being asked|question is|question was|question:|asking)"
 )
