@@ -1,20 +1,38 @@
-"""Rank the entries of one board: paired bootstrap over the same subjects, ties, and the Pareto front."""
+"""Rank the entries of one board: paired bootstrap over the same subjects, differences, ties, and the Pareto front."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evaluator.contract import Scorecard
-from evaluator.metrics.board import FloatArray
-from evaluator.pipeline.score import HIDDEN_DIGITS, probe_table
-from evaluator.statistics import ProbeTable, Resampler, metric_intervals, rank_entries
+from evaluator.metrics.board import METRICS
+from evaluator.pipeline.score import HIDDEN_DIGITS, probe_table, resampling_key, score_shown
+from evaluator.statistics import (
+    Differences,
+    ProbeTable,
+    Resampler,
+    SeedVariance,
+    board_intervals,
+    detectable_difference,
+    paired_differences,
+    rank_entries,
+    seed_variance,
+)
 from evaluator.trace import trace_read
+from evaluator.trace.table import VALUE_COLUMNS
 
 #: The two axes of the forget-against-retain plot.
 PARETO_AXES = ("forgetting", "locality")
+#: What of a trace a ranking reads: not its primitives, which are most of it.
+COLUMNS = ("item_id", "subject_key", "kind", "base_correct", *VALUE_COLUMNS)
+#: The metric that ranks are made from.
+RANKED = "overall"
+#: On boards of at most so many entries, pairs are compared in every headline metric; on larger ones in `RANKED` alone.
+PAIRS_OF_ALL_HEADLINES = 50
 
 
 class RankRun(BaseModel):
@@ -25,25 +43,38 @@ class RankRun(BaseModel):
 
 
 class RankEntry(BaseModel):
-    """One submission; several runs are several seeds."""
+    """One submission; several runs are several seeds. `control: "base"` marks the untouched base, if it is there."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: str
+    control: Literal["base"] | None = None
     runs: list[RankRun] = Field(min_length=1)
 
 
 class RankSpec(BaseModel):
+    """`content_sha256` is the release's: with it, intervals are those of the entries' own scorecards."""
+
     model_config = ConfigDict(extra="forbid")
 
     release: str
+    content_sha256: str = ""
     evaluator: str
     resamples: int = Field(default=10_000, ge=100, le=100_000)
     entries: list[RankEntry]
 
+    @model_validator(mode="after")
+    def _names_once(self) -> RankSpec:
+        ids = [entry.id for entry in self.entries]
+        if twice := sorted({name for name in ids if ids.count(name) > 1}):
+            raise ValueError(f"entries: {', '.join(twice)} is there more than once; give all its runs in one entry")
+        if len(bases := [entry.id for entry in self.entries if entry.control == "base"]) > 1:
+            raise ValueError(f"entries: {', '.join(bases)} are all marked as the base; a board has one")
+        return self
+
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, HIDDEN_DIGITS)
+    return None if value is None or math.isnan(value) else round(value, HIDDEN_DIGITS)
 
 
 def _costs(scorecards: list[Scorecard]) -> dict[str, dict[str, float | None]]:
@@ -68,9 +99,9 @@ def _pareto(points: dict[str, tuple[float | None, ...]]) -> set[str]:
     }
 
 
-def rank(spec: RankSpec) -> dict[str, Any]:
-    """Columns and ranked entries. Raises `ValueError` naming an entry of another release, evaluator or probe set."""
-    tables: dict[str, ProbeTable] = {}
+def _tables(spec: RankSpec) -> tuple[dict[str, list[ProbeTable]], dict[str, list[Scorecard]]]:
+    """Each entry's runs. Raises `ValueError` naming an entry of another release, evaluator or probe set."""
+    tables: dict[str, list[ProbeTable]] = {}
     cards: dict[str, list[Scorecard]] = {}
     for entry in spec.entries:
         cards[entry.id] = [Scorecard.model_validate_json(run.scorecard.read_text()) for run in entry.runs]
@@ -80,28 +111,82 @@ def rank(spec: RankSpec) -> dict[str, Any]:
                     f"entries: {entry.id} was scored on {card.release} by evaluator {card.evaluator}; "
                     f"this board is {spec.release} by {spec.evaluator}. Run it again to compare it."
                 )
-        seeds = [probe_table(sorted(trace_read(run.trace), key=lambda row: str(row["item_id"]))) for run in entry.runs]
-        tables[entry.id] = seeds[0].mean_over_seeds(seeds[1:])
-    if not tables:
-        return {"columns": [], "entries": []}
-    first = next(iter(tables.values()))
-    for name, table in tables.items():
-        if (table.subject_key, table.kind) != (first.subject_key, first.kind):
+        tables[entry.id] = [
+            probe_table(sorted(trace_read(run.trace, COLUMNS), key=lambda row: str(row["item_id"])))
+            for run in entry.runs
+        ]
+        first = tables[spec.entries[0].id][0]
+        if not tables[entry.id][0].same_probes(first):
             raise ValueError(
-                f"entries: {name} holds other probes than the rest of the board; it is not of this release"
+                f"entries: {entry.id} holds other probes than the rest of the board; it is not of this release"
             )
-    resampler = Resampler(first, key=f"{spec.release}:{spec.evaluator}", resamples=spec.resamples)
-    intervals = {name: metric_intervals(table, resampler) for name, table in tables.items()}
-    overall: dict[str, FloatArray] = {name: found.drawn["overall"] for name, found in intervals.items()}
-    ranks = rank_entries({name: found.value["overall"] for name, found in intervals.items()}, overall)
+    return tables, cards
+
+
+def _pair_rounded(key: str, number: float) -> float | None:
+    """One digit more for p, so that a rounded one stays on its side of 0.05."""
+    return round(float(number), HIDDEN_DIGITS + 1) if key in ("p", "p_holm") else _rounded(float(number))
+
+
+def _difference(found: Differences, one: str, other: str | None) -> dict[str, Any] | None:
+    """How far `one` is above `other`; None where there is no other or one of them has no value."""
+    if other is None or one == other or one not in found.ids or other not in found.ids:
+        return None
+    i, j = found.ids.index(one), found.ids.index(other)
+    numbers = {"value": found.value, "low": found.low, "high": found.high, "p": found.p, "p_holm": found.p_holm}
+    return {"id": other} | {key: _pair_rounded(key, array[i, j]) for key, array in numbers.items()}
+
+
+def _pairs(found: Differences) -> dict[str, Any]:
+    """Every pair once: row i holds entry i minus each entry after it, in the order of `ids`."""
+    return {
+        "ids": list(found.ids),
+        **{
+            key: [[_pair_rounded(key, number) for number in row[place + 1 :]] for place, row in enumerate(array)]
+            for key, array in (("low", found.low), ("high", found.high), ("p_holm", found.p_holm))
+        },
+    }
+
+
+def _seeds(found: SeedVariance | None) -> dict[str, Any] | None:
+    """As standard deviations, in the unit of the value."""
+    if found is None:
+        return None
+    parts = {"between": found.between, "within": found.within, "residual": found.residual}
+    return {"n": found.n} | {key: _rounded(variance**0.5) for key, variance in parts.items()}
+
+
+def rank(spec: RankSpec) -> dict[str, Any]:
+    """Columns, ranked entries, paired differences and the minimum detectable difference; see docs/statistics.md.
+
+    Raises `ValueError` naming an entry of another release, evaluator or probe set.
+    """
+    runs, cards = _tables(spec)
+    if not runs:
+        return {"columns": [], "entries": [], "pairs": {}, "mde": None}
+    tables = {name: seeds[0].mean_over_seeds(seeds[1:]) for name, seeds in runs.items()}
+    key = resampling_key(spec.release, spec.content_sha256)
+    resampler = Resampler(next(iter(tables.values())), key=key, resamples=spec.resamples)
+    all_headlines = len(tables) <= PAIRS_OF_ALL_HEADLINES
+    paired = [m.key for m in METRICS if m.key == RANKED or (all_headlines and m.headline)]
+    intervals = board_intervals(tables, resampler, keep=paired)
+    differences = {name: paired_differences(intervals, name) for name in paired}
+    overall = differences[RANKED]
+    ranks = rank_entries(intervals, overall)
     front = _pareto({name: tuple(found.value[axis] for axis in PARETO_AXES) for name, found in intervals.items()})
+    order = sorted(
+        intervals,
+        key=lambda name: (ranks[name].rank is None, ranks[name].rank or 0, -(intervals[name].value[RANKED] or 0), name),
+    )
+    base = next((entry.id for entry in spec.entries if entry.control == "base"), None)
     entries = []
-    for name, found in intervals.items():
+    for place, name in enumerate(order):
+        found = intervals[name]
         scores: dict[str, dict[str, float | None]] = {
             key: {
-                "value": _rounded(found.value[key]),
-                "low": _rounded(found.low[key]),
-                "high": _rounded(found.high[key]),
+                "value": score_shown(found.value[key]),
+                "low": score_shown(found.low[key]),
+                "high": score_shown(found.high[key]),
             }
             for key in found.value
         }
@@ -114,15 +199,17 @@ def rank(spec: RankSpec) -> dict[str, Any]:
                 "tied_with": list(ranks[name].tied_with),
                 "pareto": name in front,
                 "scores": scores | _costs(cards[name]),
+                "differences": {
+                    "base": _difference(overall, name, base),
+                    "next": _difference(overall, name, order[place + 1] if place + 1 < len(order) else None),
+                },
+                "seeds": _seeds(seed_variance(runs[name])),
             }
         )
-    entries.sort(
-        key=lambda e: (
-            e["rank"] is None,
-            e["rank"] or 0,
-            -(intervals[str(e["id"])].value["overall"] or 0),
-            str(e["id"]),
-        )
-    )
     columns = [info.model_dump(mode="json") for info in cards[spec.entries[0].id][0].metrics]
-    return {"columns": columns, "entries": entries}
+    return {
+        "columns": columns,
+        "entries": entries,
+        "pairs": {name: _pairs(found) for name, found in differences.items()},
+        "mde": _rounded(detectable_difference(overall)),
+    }

@@ -1,4 +1,4 @@
-"""Cluster bootstrap: subjects are drawn with replacement within each part of a release, metrics follow."""
+"""Cluster bootstrap: subjects are drawn with replacement within each part of a release, and every mean follows."""
 
 from __future__ import annotations
 
@@ -7,12 +7,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from evaluator.metrics.board import MEANS, METRICS, FloatArray
+from evaluator.metrics.board import MEANS, FloatArray
 
 RESAMPLES = 10_000
-#: Verbatim and paraphrase probes of one fact belong together.
-STRATUM = {"verbatim": "forget", "paraphrase": "forget", "neighbour": "neighbour", "retain": "retain"}
+#: Verbatim and paraphrase probes of one fact belong together; multiple choice and neutral text measure utility.
+STRATUM = {
+    "verbatim": "forget",
+    "paraphrase": "forget",
+    "neighbour": "neighbour",
+    "retain": "retain",
+    "choice": "utility",
+    "text": "utility",
+}
+
+#: Of one entry and one mean: (sum of values, number of probes) per subject, each of shape (subjects,).
+Sums = Mapping[str, tuple[FloatArray, FloatArray]]
+
+
+def stratum_of(kind: str) -> str:
+    """The part of a release that a probe kind is drawn from. Raises `ValueError` for an unknown kind."""
+    if kind not in STRATUM:
+        raise ValueError(f"kind: {kind!r} is no probe kind; known: {', '.join(STRATUM)}")
+    return STRATUM[kind]
 
 
 @dataclass(frozen=True)
@@ -24,47 +42,70 @@ class ProbeTable:
     base_correct: tuple[bool, ...]
     values: Mapping[str, FloatArray]
 
+    def same_probes(self, other: ProbeTable) -> bool:
+        """Whether two tables are about the same probes in the same order, known to the same base."""
+        return (self.subject_key, self.kind, self.base_correct) == (other.subject_key, other.kind, other.base_correct)
+
     def mean_over_seeds(self, others: Sequence[ProbeTable]) -> ProbeTable:
         """The mean of this table and others of the same release, probe by probe."""
         if not others:
             return self
-        for other in others:
-            if (other.subject_key, other.kind) != (self.subject_key, self.kind):
-                raise ValueError("traces: the runs of one entry hold different probes; they are not of one release")
+        if not all(self.same_probes(other) for other in others):
+            raise ValueError("traces: the runs of one entry hold different probes; they are not of one release")
         stacked = {name: np.mean([t.values[name] for t in (self, *others)], axis=0) for name in self.values}
         return ProbeTable(self.subject_key, self.kind, self.base_correct, stacked)
 
 
+def generator(*names: str) -> np.random.Generator:
+    """Random numbers that depend on the names alone."""
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
 class Resampler:
-    """Bootstrap weights over the subjects of one release: the same for every entry, so that differences are paired."""
+    """Bootstrap weights over the subjects of one release.
+
+    They depend on the key and the subjects alone: the same for every entry, so that differences are paired, and the
+    same for an entry on its own as on a board.
+    """
 
     def __init__(self, table: ProbeTable, *, key: str, resamples: int = RESAMPLES) -> None:
         strata: dict[str, set[str]] = {}
         for subject, kind in zip(table.subject_key, table.kind, strict=True):
-            strata.setdefault(STRATUM[kind], set()).add(subject)
-        seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-        rng = np.random.default_rng(seed)
+            strata.setdefault(stratum_of(kind), set()).add(subject)
+        self.key = key
+        self.resamples = resamples
         self.index: dict[tuple[str, str], int] = {}
+        #: The columns of `weights` that belong to each stratum.
+        self.strata: dict[str, slice] = {}
         blocks: list[FloatArray] = []
+        rng = generator(key)
         for stratum in sorted(strata):
             subjects = sorted(strata[stratum])
+            self.strata[stratum] = slice(len(self.index), len(self.index) + len(subjects))
             for subject in subjects:
                 self.index[(stratum, subject)] = len(self.index)
             n = len(subjects)
             blocks.append(rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64))
-        self.weights: FloatArray = np.concatenate(blocks, axis=1)
+        #: Shape (resamples, subjects): how often each subject was drawn.
+        self.weights: FloatArray = np.concatenate(blocks, axis=1) if blocks else np.empty((resamples, 0))
+        self._unseen: dict[tuple[str, int], FloatArray] = {}
 
-    def sums(self, table: ProbeTable) -> dict[str, tuple[FloatArray, FloatArray]]:
-        """Per subject: (sum of values, number of probes) of every mean, each of shape (subjects,)."""
-        clusters = np.array([self.index[(STRATUM[k], s)] for s, k in zip(table.subject_key, table.kind, strict=True)])
+    def sums(self, table: ProbeTable) -> Sums:
+        """What the means of one entry are made of; probes without a value count nowhere."""
+        clusters = np.array(
+            [self.index[(stratum_of(k), s)] for s, k in zip(table.subject_key, table.kind, strict=True)]
+        )
         kinds = np.array(table.kind)
         correct = np.array(table.base_correct, dtype=bool)
+        masks: dict[tuple[tuple[str, ...], bool], npt.NDArray[np.bool_]] = {}
         found = {}
         for name, (column, wanted, only_correct) in MEANS.items():
+            if (wanted, only_correct) not in masks:
+                mask = np.isin(kinds, wanted)
+                masks[(wanted, only_correct)] = mask & correct if only_correct else mask
             value = table.values[column]
-            use = np.isin(kinds, wanted) & ~np.isnan(value)
-            if only_correct:
-                use &= correct
+            use = masks[(wanted, only_correct)] & ~np.isnan(value)
             size = len(self.index)
             found[name] = (
                 np.bincount(clusters[use], weights=value[use], minlength=size).astype(np.float64),
@@ -72,42 +113,14 @@ class Resampler:
             )
         return found
 
-    def means(self, table: ProbeTable) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
-        """(point means, shape (); resampled means, shape (resamples,)). NaN where no probe has a value."""
-        point: dict[str, FloatArray] = {}
-        drawn: dict[str, FloatArray] = {}
-        with np.errstate(invalid="ignore", divide="ignore"):
-            for name, (total, count) in self.sums(table).items():
-                point[name] = np.asarray(total.sum() / count.sum() if count.sum() else np.nan)
-                drawn[name] = (self.weights @ total) / (self.weights @ count)
-        return point, drawn
+    def unseen(self, stratum: str, subjects: int) -> FloatArray:
+        """The share that a subject of a kind not seen yet may have, per resample, shape (resamples,).
 
-
-@dataclass(frozen=True)
-class MetricIntervals:
-    """Value and 95 % interval of each metric; None where it was not run. `drawn` holds the resampled values."""
-
-    value: Mapping[str, float | None]
-    low: Mapping[str, float | None]
-    high: Mapping[str, float | None]
-    drawn: Mapping[str, FloatArray]
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def metric_intervals(table: ProbeTable, resampler: Resampler) -> MetricIntervals:
-    """Every board metric of one entry with its percentile interval."""
-    point, drawn = resampler.means(table)
-    value: dict[str, float | None] = {}
-    low: dict[str, float | None] = {}
-    high: dict[str, float | None] = {}
-    draws: dict[str, FloatArray] = {}
-    for metric in METRICS:
-        draws[metric.key] = np.asarray(metric.compute(drawn), dtype=np.float64)
-        value[metric.key] = _number(float(metric.compute(point)))
-        usable = draws[metric.key][~np.isnan(draws[metric.key])]
-        ends = np.percentile(usable, [2.5, 97.5]) if usable.size and value[metric.key] is not None else (np.nan, np.nan)
-        low[metric.key], high[metric.key] = _number(float(ends[0])), _number(float(ends[1]))
-    return MetricIntervals(value, low, high, draws)
+        Drawn from Beta(1/2, n + 1/2): what Jeffreys' prior leaves to the outcome that none of n subjects showed.
+        """
+        if (stratum, subjects) not in self._unseen:
+            # One numerator a stratum, so that means over nearly the same subjects move together.
+            rare = generator(self.key, "unseen", stratum).standard_gamma(0.5, self.resamples)
+            rest = generator(self.key, "seen", stratum, str(subjects)).standard_gamma(subjects + 0.5, self.resamples)
+            self._unseen[(stratum, subjects)] = rare / (rare + rest)
+        return self._unseen[(stratum, subjects)]
