@@ -1,0 +1,116 @@
+"""Values and formulas of utility: the untouched base has exactly 1, damage shows, being better does not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from evaluator.metrics.board import METRICS
+from evaluator.metrics.utility import FLOOR_NATS, best_choice, choice_values, mean_logprob, text_values
+from evaluator.pipeline.score import score_shown
+from evaluator.statistics import ProbeTable, Resampler, metric_intervals
+from evaluator.trace.table import VALUE_COLUMNS
+
+
+def metrics(choices: list[tuple[bool, float]], gains: list[float]) -> dict[str, float | None]:
+    """Board metrics of a trace of (the base was right, right now) choices and texts of these gains, and no fact."""
+    kinds = ["choice"] * len(choices) + ["text"] * len(gains)
+    empty = np.full(len(kinds), math.nan)
+    correct, gain = empty.copy(), empty.copy()
+    correct[: len(choices)] = [now for _, now in choices]
+    gain[len(choices) :] = gains
+    table = ProbeTable(
+        subject_key=tuple(f"u{n}" for n in range(len(kinds))),
+        kind=tuple(kinds),
+        base_correct=tuple(base for base, _ in choices) + (False,) * len(gains),
+        values=dict.fromkeys(VALUE_COLUMNS, empty) | {"correct": correct, "text_gain": gain, "text_logprob": gain - 3},
+    )
+    return dict(metric_intervals(table, Resampler(table, key="k", resamples=50)).value)
+
+
+def test_the_choice_with_the_most_probable_bytes_wins() -> None:
+    assert best_choice(["ab", "abcdefgh"], [-4.0, -8.0]) == 1
+    assert best_choice(["ab", "abcdefgh"], [-1.0, -8.0]) == 0
+    assert best_choice(["éé", "abc"], [-4.0, -3.1]) == 0  # four bytes against three
+
+
+def test_a_model_that_cannot_tell_the_choices_apart_is_not_right() -> None:
+    assert choice_values(["aa", "bb", "cc", "dd"], [-2.0] * 4) == {"correct": 0.0}
+    assert choice_values(["aa", "bb"], [math.nan, -9.0]) == {"correct": 0.0}
+    assert choice_values(["aa", "bb"], [math.nan, math.nan]) == {"correct": 0.0}
+    assert choice_values(["aa", "bb"], [-2.0, -math.inf]) == {"correct": 1.0}
+
+
+def test_an_empty_choice_is_an_error() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        best_choice(["a", ""], [-1.0, 0.0])
+
+
+def test_a_text_is_compared_with_the_base_and_noise_is_no_difference() -> None:
+    assert text_values([-2.0, -4.0], -3.0) == {"text_logprob": -3.0, "text_gain": 0.0}
+    assert text_values([-2.0, -4.0], -3.00001)["text_gain"] == 0.0
+    assert text_values([-2.0, -6.0], -3.0)["text_gain"] == -1.0
+    assert text_values([-2.0], None) == {"text_logprob": -2.0, "text_gain": None}
+    assert text_values([], -3.0) == {"text_logprob": None, "text_gain": None}
+
+
+def test_a_text_without_a_finite_probability_counts_as_the_worst() -> None:
+    assert mean_logprob([-1.0, math.nan]) == mean_logprob([-1e30]) == FLOOR_NATS
+
+
+def test_the_untouched_base_has_exactly_one() -> None:
+    found = metrics([(True, 1.0)] * 7 + [(False, 0.0)] * 3, [0.0] * 4)
+    assert found["utility"] == found["choice_kept"] == found["perplexity_ratio"] == 1.0
+    assert found["choice_accuracy"] == 0.7
+    assert found["perplexity"] == pytest.approx(math.exp(3))
+
+
+def test_what_the_base_never_could_does_not_count_and_lost_choices_do() -> None:
+    found = metrics([(True, 1.0), (True, 0.0), (False, 1.0), (False, 1.0)], [0.0])
+    assert found["choice_kept"] == 0.5 and found["choice_accuracy"] == 0.75
+    assert found["utility"] == pytest.approx(2 / 3)
+
+
+def test_twice_the_perplexity_is_half_the_ratio_and_a_lower_one_is_no_merit() -> None:
+    assert metrics([(True, 1.0)], [-math.log(2)] * 3)["perplexity_ratio"] == pytest.approx(0.5)
+    assert metrics([(True, 1.0)], [0.5] * 3)["utility"] == 1.0
+
+
+def test_a_trace_without_utility_has_none_and_no_overall_value() -> None:
+    n = 4
+    empty = np.full(n, math.nan)
+    table = ProbeTable(
+        subject_key=("a", "b", "c", "d"),
+        kind=("verbatim", "paraphrase", "neighbour", "retain"),
+        base_correct=(True,) * n,
+        values={name: empty if name.startswith("text") else np.full(n, 0.5) for name in VALUE_COLUMNS},
+    )
+    found = metric_intervals(table, Resampler(table, key="k", resamples=50)).value
+    assert found["forgetting"] == 0.5
+    assert found["utility"] is None and found["overall"] is None
+
+
+def test_overall_is_the_second_of_its_name_and_reads_five_axes() -> None:
+    overall = next(metric for metric in METRICS if metric.key == "overall")
+    assert overall.version == 2
+    whole = {
+        "leak_verbatim": 0.0,
+        "leak_paraphrase": 0.0,
+        "correct_kept": 1.0,
+        "har_forget": 1.0,
+        "refusal_kept": 0.0,
+        "choice_kept": 1.0,
+        "text_gain": 0.0,
+    }
+    means = {name: np.asarray(value) for name, value in whole.items()}
+    assert overall.compute(means) == 1.0
+    assert overall.compute(means | {"choice_kept": np.asarray(0.0)}) == 0.0
+
+
+def test_what_leaves_a_hidden_run_has_no_more_values_than_three_decimals_have() -> None:
+    assert score_shown(0.12345) == 0.123 and score_shown(1.0) == 1.0 and score_shown(None) is None
+    assert score_shown(39.4123) == 39.0 and score_shown(1.2345) == 1.2 and score_shown(123_456.7) == 120_000.0
+    every = {score_shown(math.exp(n / 5000)) for n in range(1, int(5000 * math.log(1e6)) + 1)}
+    assert len(every) <= 1001
