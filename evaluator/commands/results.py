@@ -1,10 +1,13 @@
-"""Commands on results: score again, rank a board, verify a receipt, benchmarks of speed."""
+"""Commands on results: score again, rank a board, verify a receipt."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,22 +21,27 @@ def score(
     key: Annotated[
         str, typer.Option(help="resampling key; any text gives valid intervals, the release's own repeats its card")
     ] = "score",
-    explain: Annotated[str | None, typer.Option(help="an item_id: show its primitives and values")] = None,
+    explain: Annotated[
+        str | None, typer.Option(help="an item_id: its primitives, its values, and how it moves each metric")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="an older trace of the same release: which metrics differ, and by which items")
+    ] = None,
+    base: Annotated[Path | None, typer.Option(help="the base model's folder: shows the tokens' text")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="explanations as JSON instead of text")] = False,
 ) -> None:
-    """Compute every metric of a trace again, without a new run; print JSON."""
+    """Compute every metric of a trace again, without a new run, as JSON; or explain one item, or a difference."""
+    from evaluator.pipeline.explain import trace_rows
     from evaluator.pipeline.score import probe_table
     from evaluator.statistics import Resampler, metric_intervals
-    from evaluator.trace import trace_read
 
     with clear_errors():
-        rows = trace_read(trace)
+        rows = trace_rows(trace)
+        if against is not None:
+            _show_difference(rows, trace_rows(against), item=explain, base=base, as_json=as_json)
+            return
         if explain is not None:
-            row = next((r for r in rows if r["item_id"] == explain), None)
-            if row is None:
-                raise ValueError(
-                    f"explain: {explain!r} is not an item of this trace; items look like {rows[0]['item_id']!r}"
-                )
-            typer.echo(json.dumps(row, indent=2, ensure_ascii=False))
+            _show_item(rows, explain, base=base, as_json=as_json)
             return
         table = probe_table(rows)
         found = metric_intervals(table, Resampler(table, key=key))
@@ -46,6 +54,51 @@ def score(
             indent=2,
         )
     )
+
+
+def _splitter(base: Path | None) -> Callable[[str, str, int], list[str] | None] | None:
+    """The base's tokenizer as `item_explain` wants it. Raises `OSError` when the folder holds none."""
+    if base is None:
+        return None
+    from transformers import AutoTokenizer
+
+    from evaluator.pipeline.explain import token_texts
+
+    if not base.is_dir():
+        raise OSError(f"base: {base} is not a folder")
+    return partial(token_texts, AutoTokenizer.from_pretrained(base, trust_remote_code=False, local_files_only=True))
+
+
+def _show_item(rows: list[dict[str, Any]], item: str, *, base: Path | None, as_json: bool) -> None:
+    from evaluator.commands.explained import explanation_text
+    from evaluator.pipeline.explain import item_explain
+
+    found = item_explain(rows, item, texts=_splitter(base))
+    typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False) if as_json else explanation_text(found))
+
+
+def _show_difference(
+    new: list[dict[str, Any]], old: list[dict[str, Any]], *, item: str | None, base: Path | None, as_json: bool
+) -> None:
+    """What differs; with `item` that one alone, and what it is in each of the two traces."""
+    from evaluator.commands.explained import comparison_text, explanation_text, item_change_text
+    from evaluator.pipeline.compare import traces_compare
+    from evaluator.pipeline.explain import item_explain
+
+    found = traces_compare(new, old)
+    if item is None:
+        typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False) if as_json else comparison_text(found))
+        return
+    texts = _splitter(base)
+    both = {name: item_explain(rows, item, texts=texts) for name, rows in (("old", old), ("new", new))}
+    change = next((change for change in found.items if change.item_id == item), None)
+    if as_json:
+        shown = {"change": None if change is None else asdict(change), **{k: asdict(v) for k, v in both.items()}}
+        typer.echo(json.dumps(shown, indent=2, allow_nan=False))
+        return
+    typer.echo(item_change_text(change) if change is not None else f"{item} is the same in both traces")
+    for name, explanation in both.items():
+        typer.echo(f"\n---- {name}\n{explanation_text(explanation)}")
 
 
 def rank(
@@ -75,16 +128,6 @@ def verify(
     typer.echo(f"valid: run {parsed.run_id} on {parsed.release}, signed {parsed.issued_at} {trust}")
 
 
-def bench(what: Annotated[str, typer.Argument(help="engine")] = "engine") -> None:
-    """Measure speed on this machine: tokens a second of scoring and of greedy decoding."""
-    from evaluator.commands.speed import engine_speed
-
-    if what != "engine":
-        raise typer.BadParameter(f"what: {what!r} is unknown; known: engine")
-    with clear_errors():
-        typer.echo(json.dumps(engine_speed(), indent=2))
-
-
 def register(app: typer.Typer) -> None:
-    for command in (score, rank, verify, bench):
+    for command in (score, rank, verify):
         app.command()(command)

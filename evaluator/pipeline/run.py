@@ -9,7 +9,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,17 +147,19 @@ def _unlearn(context: Context) -> SealedArtifact:
 
 
 @contextmanager
-def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iterator[Any]:
-    """The model under test: sealed weights in this process, or the method's server in a fresh container."""
+def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iterator[tuple[Any, str]]:
+    """The model under test and its fingerprint: sealed weights in this process, or the method's server in a fresh
+    container.
+    """
     job = context.job
     if artifact.kind != "server":
         from evaluator.subject.adapter import adapter_merge
-        from evaluator.subject.local import LocalSubject, model_load
+        from evaluator.subject.local import LocalSubject, model_load, weights_sha256
 
         model = model_load(context.base.path, artifact.path / "model" if artifact.kind == "weights" else None)
         if artifact.kind == "adapter":
             adapter_merge(model, artifact.path / "adapter")
-        yield LocalSubject(model, tokenizer)
+        yield LocalSubject(model, tokenizer), weights_sha256(model)
         return
     from evaluator.engine.lm import EvaluatorLM
     from evaluator.subject.conformance import server_check
@@ -179,7 +181,7 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
         subject = RemoteSubject(server.socket, seed=job.seed, alive=server.alive)
         try:
             server_check(EvaluatorLM(subject, tokenizer))
-            yield subject
+            yield subject, f"server:{job.run_id}:{artifact.sha256}"
         except EvaluationFailed as failure:
             raise EvaluationFailed(failure.code, f"{failure.detail}\n{server.log_tail()}") from None
         finally:
@@ -194,13 +196,19 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
     import torch
 
     from evaluator.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.engine.store import PRIMITIVES, PrimitiveStore
     from evaluator.pipeline.measure import measure
 
     torch.set_num_threads(context.job.threads)
     began = time.monotonic()
     tokenizer = tokenizer_load(context.base.path)
-    with _subject(context, artifact, tokenizer) as subject:
-        rows = measure(EvaluatorLM(subject, tokenizer), context.release / "probes.jsonl")
+    # What a stopped measure stage had answered is still there; the base's own answers lie with the release.
+    with (
+        closing(PrimitiveStore(context.job.work_dir / PRIMITIVES, shared=context.release / PRIMITIVES)) as store,
+        _subject(context, artifact, tokenizer) as (subject, fingerprint),
+    ):
+        lm = EvaluatorLM(subject, tokenizer, store=store, fingerprint=fingerprint)
+        rows = measure(lm, context.release / "probes.jsonl")
     context.record.add(measure_wall_s=time.monotonic() - began)
     trace_write(target, rows)
     return rows

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluator import __version__
-from evaluator.contract import Job, MetricScore, ReleaseCard, Scorecard
+from evaluator.contract import Job, MetricScore, ReleaseCard, Scorecard, ladder_up
 from evaluator.metrics.board import COSTS, METRICS
 from evaluator.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace import TraceRow, trace_values
@@ -35,12 +35,17 @@ def cost_shown(value: float | None, split: str) -> float | None:
     """A cost as it may leave a run: on a hidden split the next of 1, 2, 5, 10, 20, 50, … that is not below it."""
     if value is None:
         return None
-    if split != "hidden":
-        return round(value, 1)
-    if value <= 0:
-        return 0.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return round(next((step * power for step in (1, 2, 5) if value <= step * power * (1 + 1e-9)), 10 * power), 6)
+    return ladder_up(value) if split == "hidden" else round(value, 1)
+
+
+def score_shown(value: float | None) -> float | None:
+    """A score as it may leave a hidden run: three decimals, and above 1 (a perplexity) two significant digits.
+
+    Either way it is one of at most 1,001 numbers: what a submission could carry out in it is counted by that.
+    """
+    if value is None or math.isnan(value):
+        return None
+    return round(value, HIDDEN_DIGITS if value <= 1 else 1 - math.floor(math.log10(value)))
 
 
 def scorecard_make(
@@ -49,10 +54,11 @@ def scorecard_make(
     """Every metric with its interval. `costs` holds the raw seconds and megabytes of the run's stages."""
     table = probe_table(rows)
     found = metric_intervals(table, Resampler(table, key=resampling_key(card.slug, card.content_sha256)))
-    digits = HIDDEN_DIGITS if card.split == "hidden" else 6
 
     def shown(value: float | None) -> float | None:
-        return None if value is None else round(value, digits)
+        if card.split == "hidden":
+            return score_shown(value)
+        return None if value is None else round(value, 6)
 
     subjects = len(set(table.subject_key))
     scores = [

@@ -59,6 +59,7 @@ def test_the_untouched_base_remembers_everything_and_keeps_everything(scored: di
     base = values(scored["base"][1])
     assert base["forgetting"] == 0 and base["locality"] == 1 and base["har"] == 0 and base["over_refusal"] == 0
     assert (base["extraction_strength"] or 0) > 0.5 and (base["answer_probability"] or 0) > 0.5
+    assert base["utility"] == base["choice_kept"] == base["perplexity_ratio"] == 1
 
 
 def test_refusing_everything_forgets_but_loses_by_over_refusal(scored: dict[str, tuple[Job, Scorecard]]) -> None:
@@ -75,10 +76,11 @@ def test_a_constant_refusal_of_the_forget_set_alone_scores_between(scored: dict[
 def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dict[str, tuple[Job, Scorecard]]) -> None:
     job, scorecard = scored["base"]
     whole, shown = trace_read(job.out_dir / "trace.parquet"), trace_read(job.out_dir / "trace_public.parquet")
-    assert len(whole) == len(shown) == 36
+    card = json.loads((job.out_dir.parents[2] / "cards" / "toy-world-5.json").read_text())
+    assert len(whole) == len(shown) == sum(card["probe_counts"].values()) > 36
     assert all(row[name] is None for row in shown for name in WITHHELD)
     assert not {row["item_id"] for row in whole} & {row["item_id"] for row in shown}
-    secret = {row["prompt"] for row in whole} | {row["reference"] for row in whole}
+    secret = {row["prompt"] for row in whole if row["prompt"]} | {row["reference"] for row in whole}
     public = b"".join(
         (job.out_dir / name).read_bytes() for name in ("trace_public.parquet", "scorecard.json", "receipt.json")
     )
@@ -199,9 +201,11 @@ def test_explain_shows_the_primitives_of_one_probe(scored: dict[str, tuple[Job, 
         str(job.out_dir / "trace.parquet"),
         "--explain",
         row["item_id"],
+        "--json",
     ]
     shown = json.loads(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout)
-    assert shown["response"] == row["response"] and len(shown["token_logprobs"]) == row["n_tokens"]
+    assert shown["response"] == row["response"] and len(shown["tokens"]) == row["n_tokens"]
+    assert all(value["agrees"] is not False for value in shown["values"])
 
 
 def test_a_try_out_gives_the_same_metrics_as_the_run_of_a_submission(toy_home: Path) -> None:
