@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from evaluator.commands import prepare, results, runs
+from evaluator.commands import bench, judge, prepare, refusal, results, runs, utility
 
 
 def _app() -> typer.Typer:
     app = typer.Typer(
-        help="Build releases, run methods on them, score, rank, verify. Data lie in $PALIMPSEST_HOME (default var/).",
+        help="Build releases, run methods on them, score, rank, verify. Data lie in $PALIMPSEST_HOME, or in var/.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (prepare, runs, results):
+    for module in (prepare, runs, results, judge, refusal, utility, bench):
         module.register(app)
     return app
 
