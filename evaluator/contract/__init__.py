@@ -1,7 +1,9 @@
-"""The contract: schemas only. The one room of the evaluator that the site imports."""
+"""The contract: schemas and the rules that both worlds share. The one room of the evaluator that the site imports."""
 
 from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, FailureCode
+from evaluator.contract.folder import data_folder
 from evaluator.contract.job import ContainerJob, Job, Limits
+from evaluator.contract.ladder import ladder_up
 from evaluator.contract.manifest import (
     CONTRACT_VERSION,
     IMAGE_REFERENCE,
@@ -42,6 +44,8 @@ __all__ = [
     "Scorecard",
     "Stage",
     "TriplesEntry",
+    "data_folder",
+    "ladder_up",
     "manifest_load",
     "manifest_parse",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from leaderboard.boards.differences import Difference, difference_read
 from leaderboard.boards.table import Column, Entry, Score, columns_read, entries_read, interval_format, value_format
 
 MAX_METHODS = 5
@@ -20,6 +21,7 @@ class Side:
     interval: str
     difference: str
     verdict: str  # better | worse | unclear | ""
+    paired: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,16 @@ class Comparison:
     unknown: list[str]
     ties: list[tuple[str, str]]
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether any difference was tested on the same questions; snapshots of older evaluators have none."""
+        return any(side.paired for line in self.lines for side in line.sides)
+
+    @property
+    def is_by_overlap(self) -> bool:
+        """Whether any verdict is read from the two intervals alone."""
+        return any(side.verdict and not side.paired for line in self.lines for side in line.sides)
+
 
 def comparison_build(*, payload: Mapping[str, Any], asked: list[str]) -> Comparison:
     """`asked` names methods by slug (their best-placed entry is taken) or entries by submission id."""
@@ -50,7 +62,7 @@ def comparison_build(*, payload: Mapping[str, Any], asked: list[str]) -> Compari
         elif entry not in chosen:
             chosen.append(entry)
     lines = [
-        Line(column=column, sides=[_side(column, chosen[0], entry) for entry in chosen])
+        Line(column=column, sides=[_side(payload, column, chosen[0], entry) for entry in chosen])
         for column in columns
         if chosen and any(entry.score(column.key).value is not None for entry in chosen)
     ]
@@ -63,21 +75,24 @@ def comparison_build(*, payload: Mapping[str, Any], asked: list[str]) -> Compari
     return Comparison(entries=chosen, lines=lines, choices=list(entries), unknown=unknown, ties=ties)
 
 
-def _side(column: Column, first: Entry, entry: Entry) -> Side:
+def _side(payload: Mapping[str, Any], column: Column, first: Entry, entry: Entry) -> Side:
     score, base = entry.score(column.key), first.score(column.key)
     text = "" if score.value is None else value_format(score.value, column.unit)
     interval = interval_format(score, column.unit)
-    difference, verdict = "", ""
+    difference, verdict, paired = "", "", None
     if entry is not first and score.value is not None and base.value is not None:
         gap = score.value - base.value
         difference = f"{gap:+.3f}" if not column.unit else f"{gap:+,.1f} {column.unit}"
         difference = difference.replace("-", "−")
-        verdict = _verdict(column, base, score)
-    return Side(score=score, text=text, interval=interval, difference=difference, verdict=verdict)
+        paired = difference_read(
+            payload, key=column.key, direction=column.direction, one=entry.submission, other=first.submission, gap=gap
+        )
+        verdict = paired.verdict if paired else _verdict(column, base, score)
+    return Side(score=score, text=text, interval=interval, difference=difference, verdict=verdict, paired=paired)
 
 
 def _verdict(column: Column, base: Score, score: Score) -> str:
-    """Apart only where the two intervals do not touch: a cautious reading, stricter than the ranks' paired test."""
+    """Without a paired test: apart only where the two intervals do not touch, a cautious reading."""
     if base.low is None or base.high is None or score.low is None or score.high is None:
         return ""
     if score.low > base.high:

@@ -20,7 +20,7 @@ from django.db.models import Max
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
 from leaderboard.boards.selectors import board_latest
-from leaderboard.methods.models import Submission, SubmissionState
+from leaderboard.methods.models import Kind, Submission, SubmissionState
 from leaderboard.runs.evaluator import evaluator_call
 from leaderboard.runs.models import Run
 from leaderboard.runs.policies import number_withhold
@@ -105,7 +105,7 @@ def _inputs_sha256(runs: list[Run]) -> str:
 
 
 def _rank(release: Release, evaluator: str, runs: list[Run]) -> dict[str, Any]:
-    """The evaluator's ranking: `{columns, entries}`."""
+    """The evaluator's ranking: `{columns, entries, pairs, mde}`."""
     by_submission: dict[str, list[dict[str, str]]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="palimpsest-rank-") as name:
         folder = Path(name)
@@ -116,11 +116,16 @@ def _rank(release: Release, evaluator: str, runs: list[Run]) -> dict[str, Any]:
             scorecard.write_text(json.dumps(run.scorecard))
             by_submission[run.submission_id].append({"trace": str(trace), "scorecard": str(scorecard)})
         spec, out = folder / "spec.json", folder / "out.json"
-        entries = [{"id": ident, "runs": files} for ident, files in sorted(by_submission.items())]
+        base = _base_submission(runs)
+        entries = [
+            {"id": ident, "runs": files} | ({"control": "base"} if ident == base else {})
+            for ident, files in sorted(by_submission.items())
+        ]
         spec.write_text(
             json.dumps(
                 {
                     "release": release.slug,
+                    "content_sha256": release.content_sha256,
                     "evaluator": evaluator,
                     "resamples": settings.BOARD_RESAMPLES,
                     "entries": entries,
@@ -135,6 +140,16 @@ def _rank(release: Release, evaluator: str, runs: list[Run]) -> dict[str, Any]:
     if answer.code != 0:
         raise RankingFailed(f"rank ended with {answer.code}: {answer.stderr[-2000:]}")
     return ranking
+
+
+def _base_submission(runs: list[Run]) -> str | None:
+    """The newest submission of the control that leaves the base as it is (`BASE_METHOD`), if it is on the board."""
+    found = [
+        run.submission
+        for run in runs
+        if run.submission.method.slug == settings.BASE_METHOD and run.submission.method.kind == Kind.CONTROL
+    ]
+    return max(found, key=lambda submission: (submission.created_at, submission.id)).id if found else None
 
 
 def _payload(release: Release, evaluator: str, runs: list[Run], ranking: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +170,8 @@ def _payload(release: Release, evaluator: str, runs: list[Run], ranking: dict[st
         "release_version": release.version,
         "columns": ranking["columns"],
         "rows": rows,
+        "pairs": ranking.get("pairs", {}),
+        "mde": ranking.get("mde"),
     }
 
 
@@ -177,6 +194,8 @@ def _row(runs: list[Run], entry: dict[str, Any], *, exact: bool) -> dict[str, An
         "runs": [run.id for run in runs],
         "seeds": [run.seed for run in runs],
         "tied_with": entry.get("tied_with", []),
+        "differences": entry.get("differences", {}),
+        "seed_spread": entry.get("seeds"),
         "pareto": bool(entry.get("pareto", False)),
         "stores_forget_text": any(run.scorecard.get("stores_forget_text", False) for run in runs),
         "submitted_at": submission.created_at.isoformat(timespec="seconds"),

@@ -8,6 +8,8 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
+from leaderboard.boards.differences import Difference, difference_stored
+
 GROUP_LABELS = {
     "overall": "Overall",
     "forget": "Forgetting",
@@ -83,6 +85,10 @@ class Entry:
     seeds: tuple[int, ...] = ()
     stores_forget_text: bool = False
     scores: Mapping[str, Score] = field(default_factory=dict)
+    #: (the other's name, difference in the overall score) to the untouched base and to the next entry.
+    differences: tuple[tuple[str, Difference], ...] = ()
+    #: Standard deviations of one run's overall score: `between` seeds, `within` one by the choice of subjects.
+    seed_spread: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_control(self) -> bool:
@@ -112,10 +118,18 @@ def columns_read(payload: Mapping[str, Any]) -> tuple[Column, ...]:
 
 def entries_read(payload: Mapping[str, Any]) -> tuple[Entry, ...]:
     """The rows of a Board JSON in its own order."""
-    return tuple(_entry(row) for row in payload["rows"])
+    names = {row["submission"]: row["method"] for row in payload["rows"]}
+    return tuple(_entry(row, names) for row in payload["rows"])
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
+def _differences(row: Mapping[str, Any], names: Mapping[str, str]) -> tuple[tuple[str, Difference], ...]:
+    found = row.get("differences") or {}
+    stored = {item["id"]: item for item in (found.get("base"), found.get("next")) if item}
+    read = [(names.get(ident, ""), difference_stored(item)) for ident, item in stored.items()]
+    return tuple((name, difference) for name, difference in read if name and difference)
+
+
+def _entry(row: Mapping[str, Any], names: Mapping[str, str]) -> Entry:
     return Entry(
         rank=row.get("rank"),
         rank_low=row.get("rank_low"),
@@ -133,6 +147,8 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         runs=tuple(row.get("runs") or ()),
         seeds=tuple(row.get("seeds") or ()),
         stores_forget_text=bool(row.get("stores_forget_text")),
+        differences=_differences(row, names),
+        seed_spread=row.get("seed_spread") or {},
         scores={
             key: Score(value=score.get("value"), low=score.get("low"), high=score.get("high"))
             for key, score in row["scores"].items()

@@ -135,6 +135,7 @@ def _results(snapshot: BoardSnapshot, query: BoardQuery) -> str:
                 "table": table,
                 "query": query,
                 "slug": snapshot.release.slug,
+                "mde": snapshot.payload.get("mde"),
                 "reference": max((value for value in reference if value is not None), default=None),
                 "by_rank": query.sorted_by("rank").url,
                 "by_method": query.sorted_by("method").url,

@@ -19,8 +19,8 @@ from leaderboard.runs.policies import HIDDEN_DECIMALS
 
 _HOME_COLUMNS = ("overall", "forgetting", "locality", "har")
 _HOME_ROWS = 8
-#: Of one probe in a redacted trace: five marks of yes or no, and six values of three decimals.
-_PROBE_MARKS, _PROBE_VALUES = 5, 6
+#: Of one probe in a redacted trace: five marks of yes or no, and ten values of three decimals.
+_PROBE_MARKS, _PROBE_VALUES = 5, 10
 
 
 def _front_board(lines: list[BoardLine]) -> BoardLine | None:

@@ -7,11 +7,10 @@ failure code from a closed list with its remedy, scores rounded to 3 decimals an
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluator.contract import REMEDIES, FailureCode
+from evaluator.contract import REMEDIES, FailureCode, ladder_up
 from leaderboard.core.viewers import Viewer, is_organiser
 from leaderboard.runs.models import Run, Score
 from leaderboard.runs.states import ACTIVE, RETRYABLE, RunState
@@ -103,7 +102,7 @@ def number_withhold(key: str, value: float | None) -> float | None:
     if value is None:
         return None
     if key.endswith("_s"):
-        return _bucket_up(value)
+        return ladder_up(value)
     if key.endswith("_mb"):
         return _significant(value, 2)
     return round(value, HIDDEN_DECIMALS)
@@ -184,14 +183,6 @@ def _duration(run: Run, *, exact: bool) -> str:
     if exact:
         return f"{seconds:.0f} s"
     return next((label for limit, label in _DURATION_BUCKETS_S if seconds < limit), "over 1 h")
-
-
-def _bucket_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, 20, 50, … that is not below `value`."""
-    if value <= 0:
-        return 0.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return float(next((step * power for step in (1, 2, 5) if value <= step * power * (1 + 1e-9)), 10 * power))
 
 
 def _significant(value: float, digits: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from django.core.files.storage import default_storage
 
 from leaderboard.traces.models import TraceFile
 
-_WIDE_COLUMNS = frozenset({"token_logprobs", "token_hits"})
+#: Rows that are decoded at a time: what one page costs in memory, whatever the size of the trace.
+_BATCH_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -51,29 +52,50 @@ def trace_page(
     """
     with trace_open(trace) as handle:
         file = pq.ParquetFile(handle)
-        names = [name for name in file.schema_arrow.names if name not in _WIDE_COLUMNS]
-        table = file.read(columns=names)
-    kinds = sorted(set(table.column("kind").to_pylist()))
-    if kind:
-        table = table.filter(pc.field("kind") == kind)
-    for name, wanted in (marks or {}).items():
-        if name in table.schema.names:
+        known = set(file.schema_arrow.names)
+        asked = {name: wanted for name, wanted in (marks or {}).items() if name in known}
+        sought = ("prompt", "response") if search and not trace.redacted else ()
+        table = file.read(columns=["kind", *asked, *sought])
+        kinds = sorted(set(table.column("kind").to_pylist()))
+        mask = pc.equal(table.column("kind"), kind) if kind else pa.repeat(True, table.num_rows)
+        for name, wanted in asked.items():
             yes = pc.greater_equal(pc.cast(table.column(name), pa.float64()), 0.5)
-            table = table.filter(pc.fill_null(yes if wanted else pc.invert(yes), False))
-    if search and not trace.redacted:
-        hits = [
-            pc.fill_null(pc.match_substring(table.column(name), search, ignore_case=True), False)
-            for name in ("prompt", "response")
+            mask = pc.and_(mask, yes if wanted else pc.invert(yes))
+        if sought:
+            hits = [pc.match_substring(table.column(name), search, ignore_case=True) for name in sought]
+            mask = pc.and_(mask, pc.or_(*[pc.fill_null(hit, False) for hit in hits]))
+        positions = pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()
+        narrow = [
+            field.name for field in file.schema_arrow if not pa.types.is_list(field.type) or field.name == "aliases"
         ]
-        table = table.filter(pc.or_(*hits))
-    return TracePage(table.slice(offset, limit).to_pylist(), table.num_rows, offset, kinds)
+        rows = _rows_at(file, positions[offset : offset + limit], columns=narrow)
+    return TracePage(rows, len(positions), offset, kinds)
 
 
 def trace_row(trace: TraceFile, *, position: int) -> dict[str, Any] | None:
     """Every column of one row (0-based), or None past the end."""
     with trace_open(trace) as handle:
-        rows = pq.ParquetFile(handle).read().slice(position, 1).to_pylist()
+        file = pq.ParquetFile(handle)
+        rows = _rows_at(file, [position], columns=file.schema_arrow.names) if position < file.metadata.num_rows else []
     return rows[0] if rows else None
+
+
+def _rows_at(file: pq.ParquetFile, positions: Sequence[int], *, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows at ascending `positions`: only the row groups that hold them are read, batch by batch, no further."""
+    found: list[dict[str, Any]] = []
+    start = 0
+    for group in range(file.metadata.num_row_groups):
+        size = file.metadata.row_group(group).num_rows
+        inside = [position - start for position in positions if start <= position < start + size]
+        at = 0
+        batches = file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=list(columns)) if inside else ()
+        for batch in batches:
+            found += batch.take(pa.array([i - at for i in inside if at <= i < at + len(batch)], pa.int64())).to_pylist()
+            at += len(batch)
+            if at > inside[-1]:
+                break
+        start += size
+    return found
 
 
 def trace_jsonl_gz(trace: TraceFile, *, batch_rows: int = 2000) -> Iterator[bytes]:

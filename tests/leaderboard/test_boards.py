@@ -39,6 +39,33 @@ def test_the_board_json_is_what_was_promised(submit: Submit, public: Release) ->
     assert first["scores"]["overall"] == {"value": 0.75, "low": 0.1, "high": 0.2}
 
 
+def test_the_board_keeps_paired_differences_to_the_base_to_the_next_and_of_every_pair(
+    submit: Submit, public: Release
+) -> None:
+    good = submit(public, name="Good", hparams={"value": 0.75})
+    base = submit(public, name="Untouched base", kind="control", hparams={"value": 0.25})
+    impostor = submit(public, name="Other", hparams={"value": 0.5})
+    worker.work_until_empty()
+    snapshot = board_publish(release_slug=public.slug)
+    assert snapshot is not None
+    first, second, last = snapshot.payload["rows"]
+    assert (first["submission"], second["submission"], last["submission"]) == (good.id, impostor.id, base.id)
+    assert first["differences"]["base"]["id"] == base.id and first["differences"]["base"]["value"] == 0.5
+    assert first["differences"]["next"]["id"] == impostor.id
+    assert last["differences"] == {"base": None, "next": None}
+    assert set(snapshot.payload["pairs"]["overall"]["ids"]) == {good.id, base.id, impostor.id}
+    assert snapshot.payload["mde"] == 0.05
+
+
+def test_a_method_that_is_no_control_is_not_taken_for_the_base(submit: Submit, public: Release) -> None:
+    submit(public, name="Untouched base", kind="editing", hparams={"value": 0.25})
+    submit(public, name="Good", hparams={"value": 0.75})
+    worker.work_until_empty()
+    snapshot = board_publish(release_slug=public.slug)
+    assert snapshot is not None
+    assert [row["differences"]["base"] for row in snapshot.payload["rows"]] == [None, None]
+
+
 def test_a_hidden_board_has_withheld_numbers(submit: Submit, hidden: Release) -> None:
     scored(submit, hidden, 0.123456789)
     snapshot = board_publish(release_slug=hidden.slug)

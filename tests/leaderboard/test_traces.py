@@ -43,6 +43,63 @@ def test_a_page_is_filtered_and_counted(trace: TraceFile) -> None:
     assert trace_row(trace, position=3) is None
 
 
+def test_a_page_of_a_long_trace_reads_no_more_than_it_shows(trace: TraceFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {
+            "item_id": f"i{n}",
+            "kind": "verbatim" if n % 3 else "retain",
+            "prompt": f"question {n}",
+            "response": "x" * 50,
+            "leak": None if n % 7 == 0 else float(n % 2),
+            "token_ranks": [n],
+            "choices": ["a"],
+            "aliases": [str(n)],
+        }
+        for n in range(10_000)
+    ]
+    path = default_storage.path(trace.path)
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2000)
+    read: list[int] = []
+    original = pq.ParquetFile.iter_batches
+
+    def counted(self: Any, **asked: Any) -> Any:
+        for batch in original(self, **asked):
+            read.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    page = trace_page(trace, offset=6010, limit=20)
+    assert [row["item_id"] for row in page.rows] == [f"i{n}" for n in range(6010, 6030)] and page.total == 10_000
+    assert sum(read) <= 500
+    assert page.rows[0]["aliases"] == ["6010"] and not {"token_ranks", "choices"} & page.rows[0].keys()
+    leaking = [row for row in rows if row["leak"] == 1 and row["kind"] == "retain"]
+    page = trace_page(trace, offset=640, limit=20, kind="retain", marks={"leak": True})
+    assert page.total == len(leaking) and [r["item_id"] for r in page.rows] == [r["item_id"] for r in leaking[640:660]]
+    assert trace_page(trace, search="question 999", marks={"leak": False}).total == sum(
+        "question 999" in str(row["prompt"]) and row["leak"] == 0 for row in rows
+    )
+    assert trace_page(trace, offset=20_000).rows == []
+    last = trace_row(trace, position=9_999)
+    assert last is not None and last["token_ranks"] == [9_999]
+
+
+def test_a_hidden_trace_with_any_text_or_list_but_pseudonyms_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "trace.parquet"
+    shown = {"item_id": "i1", "subject_key": "s1", "kind": "verbatim", "split_role": "forget", "leak": 1.0}
+    pq.write_table(pa.Table.from_pylist([shown]), source)
+    assert trace_store(source=source, run_id="r1", fence=1, redacted=True).rows == 1
+    for name, quoted in [
+        ("prompt", "x"),
+        ("topic", "x"),
+        ("a_new_column", "x"),
+        ("token_ranks", [1]),
+        ("choices", ["x"]),
+    ]:
+        pq.write_table(pa.Table.from_pylist([shown | {name: quoted}]), source)
+        with pytest.raises(TraceRefused, match=name):
+            trace_store(source=source, run_id="r1", fence=1, redacted=True)
+
+
 def test_json_lines_hold_the_same_rows(trace: TraceFile) -> None:
     text = gzip.decompress(b"".join(trace_jsonl_gz(trace, batch_rows=2))).decode()
     assert [json.loads(line)["item_id"] for line in text.splitlines()] == ["a", "b", "c"]

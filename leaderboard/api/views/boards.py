@@ -31,6 +31,40 @@ class ScoreSerializer(serializers.Serializer[Any]):
     high = serializers.FloatField(allow_null=True)
 
 
+class DifferenceSerializer(serializers.Serializer[Any]):
+    """The row minus another (`id`, a submission) in the overall score; `p_holm` is corrected for all pairs."""
+
+    id = serializers.CharField()
+    value = serializers.FloatField()
+    low = serializers.FloatField(allow_null=True)
+    high = serializers.FloatField(allow_null=True)
+    p = serializers.FloatField()
+    p_holm = serializers.FloatField()
+
+
+class DifferencesSerializer(serializers.Serializer[Any]):
+    base = DifferenceSerializer(allow_null=True, required=False)
+    next = DifferenceSerializer(allow_null=True, required=False)
+
+
+class SeedSpreadSerializer(serializers.Serializer[Any]):
+    """Standard deviations of one run's overall score by source, over `n` seeds."""
+
+    n = serializers.IntegerField()
+    between = serializers.FloatField()
+    within = serializers.FloatField()
+    residual = serializers.FloatField()
+
+
+class PairsSerializer(serializers.Serializer[Any]):
+    """Row i holds entry `ids[i]` minus each of those after it."""
+
+    ids = serializers.ListField(child=serializers.CharField())
+    low = serializers.ListField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
+    high = serializers.ListField(child=serializers.ListField(child=serializers.FloatField(allow_null=True)))
+    p_holm = serializers.ListField(child=serializers.ListField(child=serializers.FloatField()))
+
+
 class RowSerializer(serializers.Serializer[Any]):
     rank = serializers.IntegerField(allow_null=True)
     rank_low = serializers.IntegerField(allow_null=True)
@@ -50,6 +84,8 @@ class RowSerializer(serializers.Serializer[Any]):
     pareto = serializers.BooleanField()
     stores_forget_text = serializers.BooleanField()
     submitted_at = serializers.CharField()
+    differences = DifferencesSerializer(required=False)
+    seed_spread = SeedSpreadSerializer(allow_null=True, required=False)
 
 
 class BoardSerializer(serializers.Serializer[Any]):
@@ -65,37 +101,28 @@ class BoardSerializer(serializers.Serializer[Any]):
     release_version = serializers.CharField()
     columns = ColumnSerializer(many=True)
     rows = RowSerializer(many=True)
+    pairs = serializers.DictField(child=PairsSerializer(), required=False)
+    mde = serializers.FloatField(allow_null=True, required=False)
 
 
 class BoardLineSerializer(serializers.Serializer[Any]):
-    board = serializers.CharField()
-    title = serializers.CharField()
-    split = serializers.CharField()
-    size = serializers.IntegerField()
+    """A line of `board_list`; without a snapshot the last three are null."""
+
+    board = serializers.CharField(source="release.slug")
+    title = serializers.CharField(source="release.title")
+    split = serializers.CharField(source="release.split")
+    size = serializers.IntegerField(source="release.size")
     n_rows = serializers.IntegerField()
-    evaluator = serializers.CharField(allow_null=True)
-    revision = serializers.IntegerField(allow_null=True)
-    generated_at = serializers.CharField(allow_null=True)
+    evaluator = serializers.CharField(source="snapshot.evaluator", allow_null=True)
+    revision = serializers.IntegerField(source="snapshot.revision", allow_null=True)
+    generated_at = serializers.CharField(source="snapshot.payload.generated_at", allow_null=True)
 
 
 class BoardListView(APIView):
     @extend_schema(operation_id="boards_list", tags=["boards"], responses=answers(BoardLineSerializer(many=True)))
     def get(self, request: Request) -> Response:
         """Every board with its newest revision; `revision` is null until something is scored."""
-        lines = [
-            {
-                "board": line.release.slug,
-                "title": line.release.title,
-                "split": line.release.split,
-                "size": line.release.size,
-                "n_rows": line.n_rows,
-                "evaluator": line.snapshot.evaluator if line.snapshot else None,
-                "revision": line.snapshot.revision if line.snapshot else None,
-                "generated_at": line.snapshot.payload["generated_at"] if line.snapshot else None,
-            }
-            for line in board_list()
-        ]
-        return Response(lines)
+        return Response(BoardLineSerializer(board_list(), many=True).data)
 
 
 class BoardView(APIView):

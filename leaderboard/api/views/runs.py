@@ -13,28 +13,26 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from leaderboard.api.schema import answers, extend_schema
+from leaderboard.api.views.boards import ScoreSerializer
 from leaderboard.runs.models import Run
-from leaderboard.runs.policies import run_view
+from leaderboard.runs.policies import RunView, run_view
 from leaderboard.runs.selectors import queue_position, run_list, run_log
 from leaderboard.runs.services import run_cancel, run_retry
 from leaderboard.runs.states import RunState
 
 
-class RunScoreSerializer(serializers.Serializer[Any]):
+class RunScoreSerializer(ScoreSerializer):
     key = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]
     direction = serializers.CharField()
     group = serializers.CharField(allow_blank=True)
     help = serializers.CharField(allow_blank=True)
     headline = serializers.BooleanField()
-    value = serializers.FloatField(allow_null=True)
-    low = serializers.FloatField(allow_null=True)
-    high = serializers.FloatField(allow_null=True)
     n_items = serializers.IntegerField()
 
 
 class RunSerializer(serializers.Serializer[Any]):
-    """A run as its viewer may see it: `hidden` says that details are withheld."""
+    """A `RunView`, the run as its viewer may see it: `hidden` says that details are withheld."""
 
     id = serializers.CharField()
     state = serializers.ChoiceField(choices=RunState.choices)
@@ -68,9 +66,21 @@ class RunSerializer(serializers.Serializer[Any]):
     trace_rows = serializers.IntegerField()
     may_cancel = serializers.BooleanField()
     may_retry = serializers.BooleanField()
-    url = serializers.CharField()
-    trace_url = serializers.CharField(allow_null=True, help_text="The trace as Parquet.")
-    queue_position = serializers.IntegerField(allow_null=True, required=False)
+    url = serializers.SerializerMethodField()
+    trace_url = serializers.SerializerMethodField(help_text="The trace as Parquet.")
+
+    def get_url(self, view: RunView) -> str:
+        page: str = self.context["request"].build_absolute_uri(reverse("runs:detail", args=[view.id]))
+        return page
+
+    def get_trace_url(self, view: RunView) -> str | None:
+        return None if view.trace_redacted is None else f"{self.get_url(view)}trace.parquet"
+
+
+class RunDetailSerializer(RunSerializer):
+    """One run, with its place in the queue."""
+
+    queue_position = serializers.IntegerField(allow_null=True)
 
 
 class LogSerializer(serializers.Serializer[Any]):
@@ -96,7 +106,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         return self.get_paginated_response([self._data(run) for run in page])
 
-    @extend_schema(responses=answers(RunSerializer, errors=(404,)))
+    @extend_schema(responses=answers(RunDetailSerializer, errors=(404,)))
     def retrieve(self, request: Request, id: str) -> Response:  # noqa: A002
         """One run, with its place in the queue."""
         return self._answer(self.get_object())
@@ -112,13 +122,13 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         text, following = run_log(self.get_object(), request.user, offset=offset)
         return Response({"text": text, "offset": following})
 
-    @extend_schema(request=None, responses=answers(RunSerializer, errors=(401, 403, 404, 409)))
+    @extend_schema(request=None, responses=answers(RunDetailSerializer, errors=(401, 403, 404, 409)))
     @action(detail=True, methods=["post"], permission_classes=[permissions.IsAuthenticated])
     def cancel(self, request: Request, id: str) -> Response:  # noqa: A002
         """Cancel: at once while it waits, within seconds while it runs."""
         return self._answer(run_cancel(run=self.get_object(), user=request.user))  # type: ignore[arg-type]
 
-    @extend_schema(request=None, responses=answers(RunSerializer, errors=(401, 403, 404, 409)))
+    @extend_schema(request=None, responses=answers(RunDetailSerializer, errors=(401, 403, 404, 409)))
     @action(detail=True, methods=["post"], permission_classes=[permissions.IsAuthenticated])
     def retry(self, request: Request, id: str) -> Response:  # noqa: A002
         """Repeat a run that the platform failed. Organisers only."""
@@ -130,9 +140,4 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
 
     def _data(self, run: Run) -> dict[str, Any]:
         view = run_view(run, self.request.user)
-        own = RunSerializer.__dict__["_declared_fields"].keys() - {"url", "trace_url", "queue_position"}
-        page = self.request.build_absolute_uri(reverse("runs:detail", args=[run.pk]))
-        data = {name: getattr(view, name) for name in own} | {"scores": [vars(score) for score in view.scores]}
-        data["url"] = page
-        data["trace_url"] = None if view.trace_redacted is None else f"{page}trace.parquet"
-        return {name: data[name] for name in RunSerializer.__dict__["_declared_fields"] if name in data}
+        return dict(RunSerializer(view, context=self.get_serializer_context()).data)

@@ -9,13 +9,14 @@ from typing import Any
 import environ  # type: ignore[import-untyped]
 from csp.constants import NONCE, NONE, SELF
 
+from evaluator.contract import data_folder
 from leaderboard.core.logs import logging_config
 
 env = environ.Env()
 
 REPO = Path(__file__).resolve().parents[3]
 #: The data folder: models, releases, cards, runs and, in embedded mode, the database, media and broker.
-PALIMPSEST_HOME = Path(env.str("PALIMPSEST_HOME", default=str(REPO / "var"))).resolve()
+PALIMPSEST_HOME = data_folder()
 
 DEBUG = env.bool("DEBUG", default=False)
 ROOT_URLCONF = "leaderboard.config.urls"
@@ -219,6 +220,8 @@ WORKER_SILENT_S = env.float("WORKER_SILENT_S", default=60.0)
 INSPECT_WALL_S = env.float("INSPECT_WALL_S", default=120.0)
 RANK_WALL_S = env.float("RANK_WALL_S", default=600.0)
 BOARD_RESAMPLES = env.int("BOARD_RESAMPLES", default=10_000)
+#: The slug of the control that leaves the base as it is; boards state every entry's difference to it.
+BASE_METHOD = env.str("BASE_METHOD", default="untouched-base")
 #: Accepted submissions that one user may make in 24 hours; runs that the platform failed cost nothing.
 SUBMISSIONS_PER_DAY = env.int("SUBMISSIONS_PER_DAY", default=20)
 TRACE_MAX_MB = env.int("TRACE_MAX_MB", default=512)

@@ -167,5 +167,68 @@ def test_compare_shows_differences_and_ties(client: Client, board: BoardSnapshot
     assert client.get("/compare/?board=nope").status_code == 404
 
 
+def paired(board: BoardSnapshot) -> BoardSnapshot:
+    """The board's next snapshot, by an evaluator that compares pairs."""
+    payload = dict(board.payload)
+    good, close, system, *_ = (row["submission"] for row in payload["rows"])
+    ids = sorted((good, close, system))
+    # entry → overall and over-refusal; the bounds are those of the value ± 0.1
+    overall, refusal = {good: 0.8, close: 0.78, system: 0.6}, {good: 0.1, close: 0.12, system: 0.05}
+    payload["pairs"] = {
+        key: {
+            "ids": ids,
+            "low": [[values[a] - values[b] - 0.1 for b in ids[n + 1 :]] for n, a in enumerate(ids)],
+            "high": [[values[a] - values[b] + 0.1 for b in ids[n + 1 :]] for n, a in enumerate(ids)],
+            "p_holm": [
+                [0.0004 if abs(values[a] - values[b]) > cut else 0.4 for b in ids[n + 1 :]] for n, a in enumerate(ids)
+            ],
+        }
+        for key, values, cut in (("overall", overall, 0.1), ("over_refusal", refusal, 0.03))
+    }
+    payload["mde"] = 0.087
+    rows = [dict(row) for row in payload["rows"]]
+    rows[0] |= {
+        "differences": {
+            "base": {"id": rows[3]["submission"], "value": 0.6, "low": 0.5, "high": 0.7, "p": 0.0, "p_holm": 0.0},
+            "next": {"id": close, "value": 0.02, "low": -0.08, "high": 0.12, "p": 0.4, "p_holm": 0.4},
+        },
+        "seed_spread": {"n": 3, "between": 0.012, "within": 0.034, "residual": 0.005},
+    }
+    payload["rows"] = rows
+    return BoardSnapshot.objects.create(
+        release=board.release, evaluator="1.0", revision=2, payload=payload, inputs_sha256="2" * 64
+    )
+
+
+def test_compare_puts_paired_differences_into_words(client: Client, board: BoardSnapshot) -> None:
+    good, close, *_ = (row["submission"] for row in paired(board).payload["rows"])
+    html = client.get(f"/compare/?m={good}&m={close}&m=retrieval").content.decode()
+    assert "worse by 0.20 (0.10–0.30)" in html and "p &lt; 0.001" in html
+    assert "cannot be told apart (−0.12 to +0.08)" in html
+    # Lower is better: refusing too much less often is a gain.
+    assert "better by 0.05 (−0.05 to +0.15)" in html
+    turned = client.get(f"/compare/?m=retrieval&m={good}").content.decode()
+    assert "better by 0.20 (0.10–0.30)" in turned
+    # Forgetting has no pairs here: its reading is the old one, and the legend says so.
+    assert "Where no test was made" in html
+
+
+def test_an_old_snapshot_without_pairs_is_compared_by_its_intervals(client: Client, board: BoardSnapshot) -> None:
+    html = client.get("/compare/?m=good-editing&m=retrieval").content.decode()
+    assert "only where the intervals do not touch" in html and "tested on the same questions" not in html
+
+
+def test_a_board_says_what_difference_it_can_detect_and_a_method_how_far_it_is_from_others(
+    client: Client, board: BoardSnapshot
+) -> None:
+    assert "told apart, four times in five" not in client.get(PAGE).content.decode()
+    paired(board)
+    assert "four times in five, from about 0.09 in the overall score on" in client.get(PAGE).content.decode()
+    html = client.get("/methods/good-editing/").content.decode()
+    assert "better by 0.60 (0.50–0.70) than Refuse everything" in html
+    assert "cannot be told apart (−0.08 to +0.12) from =HYPERLINK" in html and "<script>alert" not in html
+    assert "Over 3 seeds" in html and "0.012" in html
+
+
 def test_compare_without_a_board_is_a_page(client: Client, db: None) -> None:
     assert client.get("/compare/").status_code == 200

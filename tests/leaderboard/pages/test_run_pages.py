@@ -7,8 +7,10 @@ import io
 import json
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from django.core.files.storage import default_storage
 from django.test import Client
 
 from leaderboard.accounts.models import User
@@ -94,6 +96,16 @@ def test_the_trace_of_a_public_run_shows_the_texts(client: Client, open_run: Run
     only = html(client, f"/runs/{open_run.id}/trace/?kind=retain")
     assert only.count("Who wrote Hamlet?") == 1
     assert "1 probe match" in only
+
+
+def test_a_neutral_text_is_shown_as_what_it_is_without_a_question_or_answers(client: Client, open_run: Run) -> None:
+    row = {"item_id": "t", "kind": "text", "split_role": "utility", "prompt": "", "response": "", "leak": None}
+    row |= {"reference": "Bread rises slowly.", "base_response": "", "text_logprob": -3.25, "text_gain": 0.0}
+    pq.write_table(pa.Table.from_pylist([row]), default_storage.path(open_run.trace.path))
+    page = html(client, f"/runs/{open_run.id}/trace/")
+    assert page.count("Bread rises slowly.") == 1 and ">utility</span>" in page
+    assert "-3.250" in page
+    assert "Before</h3>" not in page and "answer:" not in page
 
 
 def test_the_trace_can_be_filtered_by_leak_and_text(client: Client, submit: Submit, public: Release) -> None:
