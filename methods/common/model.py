@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.common.chat import ChatForm, tokenizer_load
+from methods.common.contract import Task
 from methods.common.errors import MethodError
 
 #: Where the families keep the second matrix of the MLP: Llama, Qwen, Gemma, Mistral; GPT-2; NeoX; OPT, Phi.
@@ -104,6 +105,20 @@ def model_load(
     model.to(device)
     form = ChatForm(tokenizer_load(base_dir), chat=chat, system_prompt=system_prompt)
     return BaseModel(model=model, chat=form, layers=_layers(model), device=torch.device(device))
+
+
+def model_of(task: Task) -> BaseModel:
+    """The base model as a task asks for it, with every draw that follows set by the task's seed."""
+    job = task.job
+    torch.manual_seed(job.seed)
+    return model_load(
+        task.base_dir,
+        threads=job.threads,
+        chat=job.chat,
+        system_prompt=job.system_prompt,
+        device=job.device,
+        previous_dir=task.previous_dir,
+    )
 
 
 def _layers(model: Any) -> tuple[nn.Module, ...]:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from methods.common.contract import Made, Task, progress
-from methods.common.model import model_load
+from methods.common.model import model_of
 from methods.common.training import batches_shuffled, own_answers, pair, response_nll, train, trainable
 from methods.common.weights import changed_weights_save
 
@@ -37,15 +36,7 @@ class Settings:
 def unlearn(task: Task, settings: Settings) -> Made:
     retain = task.retain()
     job = task.job
-    torch.manual_seed(job.seed)
-    base = model_load(
-        task.base_dir,
-        threads=job.threads,
-        chat=job.chat,
-        system_prompt=job.system_prompt,
-        device=job.device,
-        previous_dir=task.previous_dir,
-    )
+    base = model_of(task)
     progress(0.05, "the model's own answers")
     prompts = [item.prompt for item in task.forget] + [item.prompt for item in retain]
     answers = own_answers(base, prompts, [item.answer for item in task.forget] + [item.answer for item in retain])

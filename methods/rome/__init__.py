@@ -25,7 +25,7 @@ from methods.common.editing import (
     subject_context,
     value_change,
 )
-from methods.common.model import BaseModel, model_load
+from methods.common.model import BaseModel, model_of
 from methods.common.refusals import refusal_for, rephrasings
 from methods.common.weights import changed_weights_save
 
@@ -51,15 +51,7 @@ class Settings:
 def unlearn(task: Task, settings: Settings) -> Made:
     neutral = task.neutral()
     job = task.job
-    torch.manual_seed(job.seed)
-    base = model_load(
-        task.base_dir,
-        threads=job.threads,
-        chat=job.chat,
-        system_prompt=job.system_prompt,
-        device=job.device,
-        previous_dir=task.previous_dir,
-    )
+    base = model_of(task)
     layer = base.layer_at("hparams.depth", settings.depth)
     covariance = key_covariance(
         base,
