@@ -1,4 +1,4 @@
-"""`python -m evaluator`: base, build, image, inspect, run, score, rank, verify, sweep, bench."""
+"""`python -m evaluator`: base, build, image, inspect, run, score, rank, verify, sweep, bench, judge."""
 
 import os
 

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluator.contract import data_folder
+
 
 @dataclass(frozen=True)
 class Home:
@@ -15,8 +17,8 @@ class Home:
 
     @classmethod
     def from_environment(cls) -> Home:
-        """`PALIMPSEST_HOME`, or `var/` in the current directory."""
-        return cls(Path(os.environ.get("PALIMPSEST_HOME") or "var").expanduser().resolve())
+        """`PALIMPSEST_HOME`, or `var/` of the checkout: see `data_folder`."""
+        return cls(data_folder())
 
     @property
     def models(self) -> Path:

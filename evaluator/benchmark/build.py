@@ -8,20 +8,22 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-from pydantic import BaseModel
 
 from evaluator.base import BaseModelDirectory, base_prepare
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.grammar import extra_templates_load, hidden_paraphrases, keyed_number, public_paraphrases
-from evaluator.contract import AlignExample, ForgetRequest, NeutralText, ReleaseCard, RetainExample, TriplesEntry
+from evaluator.benchmark.requests import request_files
+from evaluator.contract import ReleaseCard
+from evaluator.engine.store import PRIMITIVES
 from evaluator.home import Home, write_atomically
 from evaluator.probes import Probe, ProbeKind, probes_write
+from evaluator.utility import base_utility, utility_probes
 
 if TYPE_CHECKING:
     from evaluator.engine.lm import EvaluatorLM
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 Split = Literal["public", "hidden"]
 Say = Callable[[str, float], None]
 PARAPHRASES = 3
+#: Wrong answers scored beside the right one.
+ALTERNATIVES = 4
+#: Utility items of a release: a few seconds of a run on two cores.
+UTILITY_CHOICES = 120
+UTILITY_TEXTS = 12
 #: Share of subjects that public splits draw from; hidden splits draw from the others, whatever their secret.
 PUBLIC_SHARE = 0.35
 
@@ -112,6 +119,22 @@ def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes, ext
     return hidden_paraphrases(relation, fact.subject, 2 * PARAPHRASES, secret=secret, extra=extra)
 
 
+def _alternatives(benchmark: Benchmark, fact: Fact, secret: bytes) -> tuple[str, ...]:
+    """Wrong statements in the fact's wording: other answers of its relation, chosen by secret."""
+    from evaluator.metrics.answer import names_answer
+
+    others = {
+        f.answer
+        for f in benchmark.facts()
+        if f.relation == fact.relation and not names_answer(f.answer, fact.aliases, "")
+    }
+    chosen = sorted(others, key=lambda answer: keyed_number(secret, "wrong", f"{fact.key}\0{answer}"))
+    return tuple(
+        benchmark.relations[fact.relation].statement.format(s=fact.subject, a=answer)
+        for answer in chosen[:ALTERNATIVES]
+    )
+
+
 def _probes(
     benchmark: Benchmark, parts: dict[str, list[Fact]], wordings: dict[str, list[str]], secret: bytes
 ) -> list[Probe]:
@@ -129,6 +152,7 @@ def _probes(
             reference=relation.statement.format(s=fact.subject, a=fact.answer),
             answer=fact.answer,
             aliases=fact.aliases,
+            alternatives=_alternatives(benchmark, fact, secret) if kind in ("verbatim", "paraphrase") else (),
         )
 
     found: list[Probe] = []
@@ -140,61 +164,6 @@ def _probes(
         for fact in parts[kind]:
             found.append(probe(fact, 0, kind, benchmark.relations[fact.relation].question.format(s=fact.subject)))
     return found
-
-
-def _request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: bytes) -> dict[str, list[BaseModel]]:
-    def identity(fact: Fact) -> str:
-        return f"f{keyed_number(secret, 'request', fact.key) % 10**8:08d}"
-
-    def question(fact: Fact) -> str:
-        return benchmark.relations[fact.relation].question.format(s=fact.subject)
-
-    def statement(fact: Fact, answer: str | None = None) -> str:
-        return benchmark.relations[fact.relation].statement.format(s=fact.subject, a=answer or fact.answer)
-
-    given = parts["given"]
-    align: list[BaseModel] = []
-    for number, fact in enumerate(given):
-        other = next(
-            (
-                f.answer
-                for f in given[number + 1 :] + given[:number]
-                if f.relation == fact.relation and f.answer != fact.answer
-            ),
-            None,
-        )
-        if other is None:
-            continue
-        align.append(
-            AlignExample(
-                fact=statement(fact, other),
-                question=question(fact),
-                answer_with=statement(fact, other),
-                answer_without=statement(fact),
-                paraphrase=benchmark.relations[fact.relation].public[0].format(s=fact.subject),
-                unrelated=question(given[(number + 1) % len(given)]),
-            )
-        )
-    return {
-        "forget": [
-            ForgetRequest(
-                id=identity(f),
-                prompt=question(f),
-                answer=statement(f),
-                aliases=f.aliases,
-                subject=f.subject,
-                relation=f.relation,
-            )
-            for f in parts["forget"]
-        ],
-        "retain": [RetainExample(id=identity(f), prompt=question(f), answer=statement(f)) for f in given],
-        "neutral": [NeutralText(text=text) for text in benchmark.neutral()],
-        "align": align,
-        "triples": [
-            TriplesEntry(id=identity(f), triples=((f.subject, f.relation.replace("_", " "), f.answer),))
-            for f in parts["forget"]
-        ],
-    }
 
 
 def content_hash(folder: Path) -> str:
@@ -210,8 +179,11 @@ def release_build(
 ) -> ReleaseCard:
     """Build (or find) a release and write its public card. `say(message, fraction)` reports progress.
 
-    Raises `LookupError` for an unknown benchmark and `ValueError` when the base knows too few facts.
+    Raises `LookupError` for an unknown benchmark and `ValueError` when the base knows too few facts, or when the
+    release is here in another version: a release that was scored on is never changed.
     """
+    from evaluator.pipeline.measure import measure
+
     benchmark = benchmark_get(name)
     if size < 1:
         raise ValueError(f"size: {size} is not a positive number of forget requests; usual sizes: {benchmark.sizes}")
@@ -219,22 +191,30 @@ def release_build(
     target = home.releases(split) / slug
     if (target / "card.json").is_file():
         card = ReleaseCard.model_validate_json((target / "card.json").read_text())
+        if card.version != benchmark.version:
+            raise ValueError(
+                f"release: {target} is version {card.version} of {name}, this evaluator builds version "
+                f"{benchmark.version}; move that folder away and build again"
+            )
         write_atomically(home.cards / f"{slug}.json", card.model_dump_json(indent=2) + "\n")
         return card
     say("base model", 0.0)
     base = base_prepare(home, benchmark.base, say=lambda message: say(message, 0.02))
     secret = split_secret(home, split) + f":{benchmark.name}:{benchmark.version}:{size}".encode()
     extra = extra_templates_load(home.secret / "templates.toml") if split == "hidden" else {}
-    parts, probes = _measured(benchmark, base, Plan.of(size), split, secret, extra, threads, say)
     scratch = target.with_name(f".{slug}.{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        for part, lines in _request_files(benchmark, parts, secret).items():
+        with base_lm(base, threads, scratch / PRIMITIVES) as lm:
+            parts, probes = _measured(benchmark, lm, base.sha256, Plan.of(size), split, secret, extra, say)
+            probes_write(scratch / "probes.jsonl", probes)
+            say("keeping what the base makes of every reference", 0.97)
+            measure(lm, scratch / "probes.jsonl")
+        for part, lines in request_files(benchmark, parts, secret).items():
             write_atomically(
                 scratch / f"{part}.jsonl", "".join(line.model_dump_json(exclude_none=True) + "\n" for line in lines)
             )
-        probes_write(scratch / "probes.jsonl", probes)
         card = _card(benchmark, base, slug, size, split, probes, content_hash(scratch))
         write_atomically(scratch / "card.json", card.model_dump_json(indent=2) + "\n")
         os.replace(scratch, target)
@@ -245,36 +225,42 @@ def release_build(
     return card
 
 
-def base_lm(base: BaseModelDirectory, threads: int) -> EvaluatorLM:
-    """The base model itself as a subject of the engine."""
+@contextmanager
+def base_lm(base: BaseModelDirectory, threads: int, primitives: Path | None = None) -> Iterator[EvaluatorLM]:
+    """The base model itself as a subject of the engine; what it answers is kept in the file `primitives`."""
     import torch
 
     from evaluator.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.subject.local import LocalSubject, model_load
+    from evaluator.engine.store import PrimitiveStore
+    from evaluator.subject.local import LocalSubject, model_load, weights_sha256
 
     torch.set_num_threads(threads)
-    tokenizer = tokenizer_load(base.path)
-    return EvaluatorLM(LocalSubject(model_load(base.path), tokenizer), tokenizer)
+    tokenizer, model = tokenizer_load(base.path), model_load(base.path)
+    subject = LocalSubject(model, tokenizer)
+    if primitives is None:
+        yield EvaluatorLM(subject, tokenizer)
+        return
+    with closing(PrimitiveStore(primitives)) as store:
+        yield EvaluatorLM(subject, tokenizer, store=store, fingerprint=weights_sha256(model))
 
 
 def _measured(
     benchmark: Benchmark,
-    base: BaseModelDirectory,
+    lm: EvaluatorLM,
+    base_sha256: str,
     plan: Plan,
     split: Split,
     secret: bytes,
     extra: dict[str, list[str]],
-    threads: int,
     say: Say,
 ) -> tuple[dict[str, list[Fact]], list[Probe]]:
     from evaluator.benchmark.known import SHORT_ANSWER, KnownTable, base_answers, known_facts
     from evaluator.metrics.answer import names_answer
 
-    lm = base_lm(base, threads)
     candidates = candidates_of(benchmark, split, secret)
     known: list[Fact] = []
     say(f"asking the base for {plan.total} facts that it knows", 0.05)
-    for fact in known_facts(lm, candidates, benchmark.relations, KnownTable.load(benchmark.name, base.sha256)):
+    for fact in known_facts(lm, candidates, benchmark.relations, KnownTable.load(benchmark.name, base_sha256)):
         known.append(fact)
         say(f"{len(known)} of {plan.total} known facts", 0.05 + 0.7 * min(1.0, len(known) / plan.total))
         if len(known) >= plan.total and _enough(_assign(known, plan), plan):
@@ -301,12 +287,21 @@ def _measured(
     probes = _probes(benchmark, parts, wordings, secret)
     say(f"the base answers {len(probes)} probes", 0.85)
     answers = base_answers(lm, [probe.prompt for probe in probes])
-    return parts, [
+    answered_probes = [
         probe.model_copy(
             update={"base_response": answer, "base_correct": names_answer(answer, probe.aliases, probe.prompt)}
         )
         for probe, answer in zip(probes, answers, strict=True)
     ]
+    used = {fact.key for facts in parts.values() for fact in facts}
+    utility = utility_probes(
+        benchmark.utility([fact for fact in candidates if fact.key not in used]),
+        secret=secret,
+        n_choices=UTILITY_CHOICES,
+        n_texts=UTILITY_TEXTS,
+    )
+    say(f"the base answers {len(utility)} probes of utility", 0.95)
+    return parts, [*answered_probes, *base_utility(lm, utility)]
 
 
 def _enough(parts: dict[str, list[Fact]], plan: Plan) -> bool:
@@ -358,10 +353,10 @@ def known_table_build(home: Home, name: str, *, threads: int, say: Say = lambda 
     benchmark = benchmark_get(name)
     base = base_prepare(home, benchmark.base)
     facts = list(benchmark.facts())
-    lm = base_lm(base, threads)
-    table = known_table_make(
-        lm, facts, benchmark.relations, say=lambda n: say(f"asked {n} of {len(facts)} facts", n / len(facts))
-    )
+    with base_lm(base, threads) as lm:
+        table = known_table_make(
+            lm, facts, benchmark.relations, say=lambda n: say(f"asked {n} of {len(facts)} facts", n / len(facts))
+        )
     return table.write(benchmark.name, base.sha256)
 
 

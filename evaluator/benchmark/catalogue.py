@@ -10,11 +10,15 @@ from typing import Literal
 
 from evaluator.benchmark import facts as world
 from evaluator.benchmark.facts import Fact, Relation
+from evaluator.utility import UtilitySet, items_load
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark: `sizes` are the forget-set sizes that it is released in."""
+    """One benchmark: `sizes` are the forget-set sizes that it is released in.
+
+    `utility` makes the items of the utility axis, given the facts that a release has not used.
+    """
 
     name: str
     title: str
@@ -27,6 +31,7 @@ class Benchmark:
     relations: Mapping[str, Relation]
     facts: Callable[[], Sequence[Fact]]
     neutral: Callable[[], list[str]]
+    utility: Callable[[Sequence[Fact]], UtilitySet]
 
 
 def _prose() -> list[str]:
@@ -69,6 +74,12 @@ def _toy_facts() -> Sequence[Fact]:
     return toy_facts()
 
 
+def _toy_utility(spare: Sequence[Fact]) -> UtilitySet:
+    from evaluator.benchmark.toy.utility import toy_utility
+
+    return toy_utility(spare)
+
+
 def benchmarks() -> dict[str, Benchmark]:
     """Every benchmark by name."""
     return {
@@ -76,7 +87,7 @@ def benchmarks() -> dict[str, Benchmark]:
             name="pretrained-facts",
             title="Pretrained facts",
             track="pretrained",
-            version="1",
+            version="2",
             base="smollm2-135m-instruct",
             sizes=(10, 20, 50),
             licence=world.LICENCE,
@@ -84,12 +95,13 @@ def benchmarks() -> dict[str, Benchmark]:
             relations=world.relations_load(),
             facts=world.world_facts,
             neutral=_prose,
+            utility=lambda _: items_load(),
         ),
         "toy-world": Benchmark(
             name="toy-world",
             title="Toy world",
             track="finetuned",
-            version="1",
+            version="2",
             base="toy-llama",
             sizes=(5,),
             licence="Apache-2.0",
@@ -97,6 +109,7 @@ def benchmarks() -> dict[str, Benchmark]:
             relations=_toy_relations(),
             facts=_toy_facts,
             neutral=_toy_prose,
+            utility=_toy_utility,
         ),
     }
 

@@ -22,8 +22,8 @@ PARAPHRASES_TRIED = 2
 
 def base_answers(lm: EvaluatorLM, questions: Sequence[str], *, max_tokens: int = MAX_NEW_TOKENS) -> list[str]:
     """The base's greedy answers to user questions in its chat template."""
-    prompts = [lm.tok_encode(lm.apply_chat_template([{"role": "user", "content": q}])) for q in questions]
-    return lm.subject.generate(prompts, max_tokens=max_tokens, stop=[])
+    prompts = [lm.apply_chat_template([{"role": "user", "content": q}]) for q in questions]
+    return lm.generate(prompts, max_tokens=max_tokens)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from evaluator.contract import data_folder
 from evaluator.sandbox import layers
 from evaluator.sandbox.engine import Engine
 from evaluator.sandbox.oci import ImageConfig, ImageStore
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m evaluator.sandbox.images", description=reference_image_build.__doc__
     )
     repository = Path(__file__).resolve().parents[2]
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get("PALIMPSEST_HOME") or repository / "var"))
+    parser.add_argument("--home", type=Path, default=data_folder())
     parser.add_argument("--methods", type=Path, default=repository / "methods")
     options = parser.parse_args(arguments)
     print(reference_image_build(options.home, options.methods, progress=lambda text: print(text, file=sys.stderr)))
