@@ -17,8 +17,6 @@ from evaluator.subject import Scored, Subject
 
 #: Long enough for a full refusal sentence; the same for every method.
 MAX_NEW_TOKENS = 32
-#: A rolling text is scored in windows of this many tokens.
-WINDOW_TOKENS = 2048
 #: Requests that are computed and stored together. Fixed, so that a run that was stopped and resumed computes each
 #: batch in the same layout, and its scores are the same bit for bit.
 SCORED_CHUNK = 512
@@ -75,6 +73,17 @@ class EvaluatorLM(TemplateLM):
         return int(self.tokenizer.eos_token_id)
 
     @property
+    def prefix_token_id(self) -> int:
+        """What comes before a text without a context: the begin-of-sequence token, as in lm-eval's `hf` model."""
+        begin = self.tokenizer.bos_token_id
+        return self.eot_token_id if begin is None else int(begin)
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of one sequence."""
+        return self.subject.max_tokens
+
+    @property
     def tokenizer_name(self) -> str:
         return os.path.basename(str(self.tokenizer.name_or_path))
 
@@ -110,9 +119,26 @@ class EvaluatorLM(TemplateLM):
     def _loglikelihood_tokens(
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
-        new = {key: (context, continuation) for key, context, continuation in requests if key not in self.scored}
+        new = {
+            key: (self._cut(key[1], context, continuation), continuation)
+            for key, context, continuation in requests
+            if key not in self.scored
+        }
         self.scored |= dict(zip(new, self.score(list(new.values())), strict=True))
         return [(sum(self.scored[key].logprobs), all(self.scored[key].hits)) for key, _, _ in requests]
+
+    def _cut(self, text: str, context: list[int], continuation: list[int]) -> list[int]:
+        """The end of a context that fits beside its continuation, whose last token is only a label.
+
+        Raises `ValueError` for a continuation that leaves no room for a context.
+        """
+        room = self.max_length + 1 - len(continuation)
+        if room < 1:
+            raise ValueError(
+                f"continuation: {text[:60]!r}… has {len(continuation)} tokens, the model takes {self.max_length}; "
+                "shorten it, or score it as a rolling text"
+            )
+        return context[-room:]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Sum of log-probabilities of each whole text after the prefix token, in disjoint windows."""
@@ -123,7 +149,7 @@ class EvaluatorLM(TemplateLM):
             rolling = get_rolling_token_windows(
                 token_list=self.tok_encode(text),
                 prefix_token=self.prefix_token_id,
-                max_seq_len=WINDOW_TOKENS,
+                max_seq_len=self.max_length,
                 context_len=1,
             )
             own = [make_disjoint_window(window) for window in rolling]
@@ -137,11 +163,16 @@ class EvaluatorLM(TemplateLM):
     # ------------------------------------------------------------ generation
 
     def generate(self, prompts: Sequence[str], *, max_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-        """Greedy continuations of prompts: from the store where they are known."""
+        """Greedy continuations of prompts: from the store where they are known. Of a prompt that is too long only the end
+        is read. Raises `ValueError` when `max_tokens` leaves no room for a prompt.
+        """
+        room = self.max_length - max_tokens
+        if room < 1:
+            raise ValueError(f"max_tokens: is {max_tokens}; the model takes {self.max_length} tokens, the prompt included")
         options = (max_tokens, tuple(stop))
         wanted = sorted({p for p in prompts if (p, *options) not in self.generated}, key=lambda p: (len(p), p))
         for chunk in _chunks(wanted, GENERATED_CHUNK):
-            ids = {prompt: self.tok_encode(prompt) for prompt in chunk}
+            ids = {prompt: self.tok_encode(prompt)[-room:] for prompt in chunk}
             keys = {p: primitive_key(self.fingerprint, "generate", ids[p], *options) for p in chunk}
             known = self.store.texts_read(list(keys.values())) if self.store else {}
             if len(known) < len(chunk):

@@ -66,7 +66,9 @@ def weights_text(trained: Detector) -> str:
 
 
 def refusal_train(path: Path = WEIGHTS) -> Detector:
-    """Train on the train part of the labelled set and write the weights; the same bytes every time on one machine."""
+    """Train on the train part of the labelled set and write the weights; the same bytes every time on one machine;
+    on another a weight may differ by a few thousandths.
+    """
     trained = fit([row for row in labelled_read() if row.part == "train"])
     write_atomically(path, weights_text(trained))
     return trained

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Tokens of one forward pass: enough to keep the processor busy, few enough to keep memory low.
 TOKEN_BUDGET = 4096
+#: Longest sequence where a model does not say its own.
+MAX_TOKENS = 2048
 #: From this many tokens on, a pass is as fast a token as a larger one.
 BUSY_TOKENS = 256
 
@@ -58,6 +60,12 @@ def weights_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
+def _max_tokens(config: Any) -> int:
+    """The positions that a model was made for; `MAX_TOKENS` where its config names none."""
+    names = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
+    return next((int(n) for name in names if (n := getattr(config, name, None))), MAX_TOKENS)
+
+
 class LocalSubject:
     """`Subject` over a Hugging Face causal LM. The layout depends on the requests only, so scores repeat bit for bit.
 
@@ -70,6 +78,8 @@ class LocalSubject:
         self.tokenizer = tokenizer
         self.token_budget = token_budget
         self.trunk = Trunk(model)
+        #: Most tokens of one sequence.
+        self.max_tokens = _max_tokens(model.config.get_text_config())
         eos = model.generation_config.eos_token_id
         ids = eos if isinstance(eos, list) else [eos]
         self.stop_ids = frozenset(int(i) for i in [*ids, tokenizer.eos_token_id] if i is not None)

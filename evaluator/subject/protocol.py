@@ -27,6 +27,11 @@ class Scored:
 class Subject(Protocol):
     """A model under test. Token ids in, primitives or text out; order of the answers is order of the questions."""
 
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of one sequence, prompt and continuation together."""
+        ...
+
     def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Scored]:
         """(context ids, continuation ids) → primitives of the continuation."""
         ...

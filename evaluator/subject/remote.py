@@ -14,10 +14,14 @@ from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.subject.protocol import Scored
 
 MAX_ANSWER_CHARS = 20_000
+#: What a server is asked at most in one sequence.
+MAX_TOKENS = 2048
 
 
 class RemoteSubject:
     """`Subject` over HTTP: an order shuffled by `seed`, a few prompts at a time, no mark of the split."""
+
+    max_tokens = MAX_TOKENS
 
     def __init__(
         self,

@@ -202,6 +202,33 @@ def test_scores_equal_those_of_lm_evals_hf_model(toy_home: Path) -> None:
     assert lm.generate_until(wanted) == reference.generate_until(wanted)
 
 
+def test_texts_longer_than_the_model_are_cut_as_lm_evals_hf_model_cuts_them(toy_home: Path) -> None:
+    from evaluator.subject.local import model_load
+
+    base = toy_home / "models" / "toy-llama"
+    tokenizer, model = AutoTokenizer.from_pretrained(base), model_load(base)
+    model.config.max_position_embeddings = 24
+    lm = EvaluatorLM(LocalSubject(model, tokenizer), tokenizer)
+    reference = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, device="cpu")
+    words = sorted(w for w in tokenizer.get_vocab() if w.isalpha())[:40]
+    long = " ".join(words)
+    assert lm.max_length == reference.max_length == 24 < len(lm.tok_encode(long))
+    scored = [Instance("loglikelihood", {}, (long, f" {words[3]} {words[5]}"), 0)]
+    assert lm.loglikelihood(scored)[0][0] == pytest.approx(reference.loglikelihood(scored)[0][0], abs=1e-4)
+    rolling = [Instance("loglikelihood_rolling", {}, (long,), 0)]
+    assert lm.loglikelihood_rolling(rolling) == pytest.approx(reference.loglikelihood_rolling(rolling), abs=1e-3)
+    wanted = [Instance("generate_until", {}, (long, {"until": [], "max_gen_toks": 8, "do_sample": False}), 0)]
+    assert lm.generate_until(wanted) == reference.generate_until(wanted)
+
+
+def test_what_leaves_no_room_for_a_prompt_is_refused_by_name() -> None:
+    lm = EvaluatorLM(LocalSubject(llama(), LETTERS), LETTERS)
+    with pytest.raises(ValueError, match=f"max_tokens: is {lm.max_length}"):
+        lm.generate(["abc"], max_tokens=lm.max_length)
+    with pytest.raises(ValueError, match="continuation: 'bbb"):
+        lm.loglikelihood([Instance("loglikelihood", {}, ("a", "b" * (lm.max_length + 1)), 0)])
+
+
 def test_scores_repeat_bit_for_bit_and_do_not_depend_on_the_order_of_requests() -> None:
     pairs = pairs_of(60)
     first = LocalSubject(llama(), LETTERS).score(pairs)
@@ -230,6 +257,7 @@ class Counting:
 
     def __init__(self, inner: LocalSubject, *, calls: int = 10**9) -> None:
         self.inner, self.calls, self.pairs = inner, calls, 0
+        self.max_tokens = inner.max_tokens
 
     def score(self, pairs: Any) -> Any:
         if self.calls <= 0:

@@ -13,7 +13,7 @@ import pytest
 from evaluator.metrics.answer import names_answer
 from evaluator.refusal import har_score
 from evaluator.refusal.baselines import EPISTEMIC_STRINGS, SAFETY_STRINGS, by_strings, by_tfidf
-from evaluator.refusal.detector import WEIGHTS, Detector, detector, label_of, mentions
+from evaluator.refusal.detector import UNIT, Detector, detector, label_of, mentions
 from evaluator.refusal.labelled import LABELS, UNSEEN, Labelled, labelled_read
 from evaluator.refusal.reading import LONGEST, Reading
 from evaluator.refusal.report import Report, by_detector, guesses
@@ -88,9 +88,22 @@ def test_a_report_counts_what_it_says() -> None:
     assert len(report.missed_targets) == 3
 
 
-def test_training_again_gives_the_shipped_weights_to_the_byte(tmp_path: Path) -> None:
-    refusal_train(tmp_path / "weights.json")
-    assert (tmp_path / "weights.json").read_bytes() == WEIGHTS.read_bytes()
+def test_training_again_gives_the_shipped_weights_up_to_the_arithmetic_of_the_machine(tmp_path: Path) -> None:
+    again, shipped = refusal_train(tmp_path / "weights.json"), detector()
+    lightest = UNIT // 50  # a lighter feature is left out
+    for name in again.rows.keys() | shipped.rows.keys():
+        if name in again.rows and name in shipped.rows:
+            assert abs(again.weights[again.rows[name]] - shipped.weights[shipped.rows[name]]).max() <= 3, name
+        else:
+            kept = again if name in again.rows else shipped
+            assert abs(kept.weights[kept.rows[name]]).max() <= lightest + 3, name
+    assert [by_detector(again)(row) for row in TEST] == [by_detector(shipped)(row) for row in TEST]
+
+
+def test_training_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    refusal_train(tmp_path / "first.json")
+    refusal_train(tmp_path / "second.json")
+    assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
 
 
 def test_weights_for_other_contents_are_refused(tmp_path: Path) -> None:
