@@ -50,7 +50,7 @@ def test_both_files_of_a_trace_can_be_downloaded(page: Page, scored: Scored) -> 
     with gzip.open(packed.value.path()) as lines:
         rows = [json.loads(line) for line in lines]
     assert len(rows) == pq.read_table(table.value.path()).num_rows > 0
-    assert all(row["prompt"] for row in rows)
+    assert all(bool(row["prompt"]) == (row["kind"] != "text") for row in rows), "a neutral text has no question"
 
 
 def test_the_hidden_run_withholds_its_texts(page: Page, scored: Scored, live_site: LiveSite) -> None:
