@@ -71,23 +71,27 @@ class Palimpsest:
 
     def suite(self, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
         from evaluator.metrics import membership, tokens
+        from evaluator.metrics.open_unlearning import truth_share
+
+        def mean(prompt: str, continuation: str) -> float:
+            found = tokens.mean_token_logprob(lm.answered(prompt, continuation).logprobs)
+            return float("nan") if found is None else found
 
         lm = self._lm()
         _likelihoods(lm, work)
         texts = _continuations(lm, work)
         answers = [(item.prompt, item.continuations[0]) for item in work.items]
-        found = [lm.scored[pair] for pair in answers]
-        losses = [-sum(s.logprobs) / len(s.logprobs) for s in found]
-        others = [lm.scored[(item.prompt, other)] for item in work.items for other in item.continuations[1:]]
+        found = [lm.answered(*pair) for pair in answers]
+        others = [[mean(item.prompt, other) for other in item.continuations[1:]] for item in work.items]
         values = {
-            "probability": losses,
-            "loss": losses,
+            "probability": [tokens.sequence_probability(s.logprobs) for s in found],
+            "loss": [-mean(*pair) for pair in answers],
             "extraction_strength": [tokens.extraction_strength(s.hits) for s in found],
             "exact_memorization": [tokens.exact_memorization(s.hits) for s in found],
             "zlib": [membership.zlib_score(s.logprobs, answer) for s, (_, answer) in zip(found, answers, strict=True)],
             "min_k": [membership.min_k_score(s.logprobs) for s in found],
             "min_k++": [membership.min_k_plus_plus_score(s.logprobs, s.means, s.variances) for s in found],
-            "other_losses": [-sum(s.logprobs) / len(s.logprobs) for s in others],
+            "truth_ratio": [truth_share([right], wrong) for right, *wrong in others],
         }
         return {name: [float("nan") if v is None else v for v in column] for name, column in values.items()}, texts
 
@@ -136,6 +140,15 @@ class OneForwardAMetric:
     def suite(self, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
         items = [(item.prompt, item.continuations) for item in work.items]
         return self.make().suite(items, max_tokens=MAX_NEW_TOKENS)
+
+    def reference(self, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
+        """The same suite with a softmax in double precision: what values are compared with, and never timed."""
+        import torch
+
+        exact = self.make()
+        exact.softmax = torch.double
+        items = [(item.prompt, item.continuations) for item in work.items]
+        return exact.suite(items, max_tokens=MAX_NEW_TOKENS)
 
     def counts(self) -> dict[str, int]:
         return {}

@@ -21,10 +21,14 @@ Text = tuple[str, str]
 
 
 class OneForward:
-    """A model, its tokenizer and a batch size; every method is one metric over (prompt, answer) texts."""
+    """A model, its tokenizer and a batch size; every method is one metric over (prompt, answer) texts.
 
-    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int) -> None:
-        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+    `softmax`: the precision of everything after the logits. That suite's own is that of the model; its cross-entropy
+    over transposed logits then loses up to 2e-4 nats a token to rounding, so values are compared in double precision.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int, softmax: torch.dtype = torch.float32) -> None:
+        self.model, self.tokenizer, self.batch_size, self.softmax = model, tokenizer, batch_size, softmax
         #: What the forward passes and decoding took: padded tokens, rows of the head, decoding steps.
         self.tokens = self.head_rows = self.steps = 0
 
@@ -50,7 +54,7 @@ class OneForward:
     @torch.no_grad()
     def _logits(self, texts: Sequence[Text]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for ids, mask, labels in self._loader(texts):
-            yield self.model(input_ids=ids, attention_mask=mask).logits, labels
+            yield self.model(input_ids=ids, attention_mask=mask).logits.to(self.softmax), labels
 
     def average_loss(self, texts: Sequence[Text]) -> list[float]:
         """Mean negative log-probability of each answer, in nats."""
@@ -126,10 +130,10 @@ class OneForward:
         return found
 
     def suite(self, items: Sequence[tuple[str, Sequence[str]]], *, max_tokens: int) -> tuple[Values, list[str]]:
-        """The metrics of the suite for (prompt, continuations): the reference, a longer answer, wrong ones."""
+        """The metrics of the suite for (prompt, continuations): the reference, a longer true answer, wrong ones."""
         answer = [(prompt, own[0]) for prompt, own in items]
         metrics: dict[str, Callable[[Sequence[Text]], list[float]]] = {
-            "probability": self.average_loss,
+            "probability": lambda texts: [math.exp(-loss) for loss in self.average_loss(texts)],
             "extraction_strength": self.extraction_strength,
             "exact_memorization": self.exact_memorization,
             "loss": self.average_loss,
@@ -138,5 +142,12 @@ class OneForward:
             "min_k++": self.min_k_plus_plus,
         }
         values = {name: metric(answer) for name, metric in metrics.items()}
-        values["other_losses"] = self.average_loss([(prompt, other) for prompt, own in items for other in own[1:]])
+        others = iter(self.average_loss([(prompt, other) for prompt, own in items for other in own[1:]]))
+        values["truth_ratio"] = [_truth_ratio(next(others), [next(others) for _ in own[2:]]) for _, own in items]
         return values, self.generate([prompt for prompt, _ in items], max_tokens=max_tokens)
+
+
+def _truth_ratio(right: float, wrong: Sequence[float]) -> float:
+    """p_true / (p_true + p_wrong) from average losses; p_wrong is the geometric mean over the wrong answers."""
+    p_true, p_wrong = math.exp(-right), math.exp(-sum(wrong) / len(wrong))
+    return p_true / (p_true + p_wrong)

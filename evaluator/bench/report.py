@@ -38,6 +38,8 @@ class Report:
     machine: str
     rounds: int
     items: int
+    #: lm-eval's batch sizes and the CPU-seconds of one try each; None where it was stopped.
+    tried: dict[str, float | None] = field(default_factory=dict)
     gemm_gflops: float = 0.0
     parity: list[Line] = field(default_factory=list)
     targets: list[Line] = field(default_factory=list)
@@ -51,8 +53,13 @@ class Report:
         """The whole report in Markdown."""
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         setting = f"{self.machine}; GEMM rate {self.gemm_gflops:.0f} GFLOP/s; {self.items} questions"
+        tries = ", ".join(
+            f"{batch} {'stopped, too long' if took is None else f'{took:.0f}'}" for batch, took in self.tried.items()
+        )
         lines = [
             f"Evaluator {self.version}, {today}; {setting}; medians of {self.rounds} interleaved rounds.",
+            "",
+            f"lm-eval's batch sizes, CPU-seconds of one try: {tries}.",
             "",
             "| contender | task | wall s | CPU-s | padded tokens | head rows | forwards | peak MB |",
             "|---|---|--:|--:|--:|--:|--:|--:|",

@@ -67,6 +67,7 @@ class EvaluatorLM(TemplateLM):
         self.rolled: dict[str, Scored] = {}
         self.generated: dict[Asked, str] = {}
         self._encoded: dict[str, list[int]] = {}
+        self._leading: dict[tuple[str, str], int] = {}
 
     @property
     def eot_token_id(self) -> int:
@@ -125,7 +126,28 @@ class EvaluatorLM(TemplateLM):
             if key not in self.scored
         }
         self.scored |= dict(zip(new, self.score(list(new.values())), strict=True))
+        for key, context, continuation in requests:
+            if key not in self._leading:
+                self._leading[key] = self._of_context(key[0], context, continuation)
         return [(sum(self.scored[key].logprobs), all(self.scored[key].hits)) for key, _, _ in requests]
+
+    def _of_context(self, text: str, context: list[int], continuation: list[int]) -> int:
+        """How many of a continuation's first tokens are the end of its context `text`. lm-eval moves white space there,
+        and a chat template ends with a line break.
+        """
+        whole, shared = context + continuation, 0
+        for asked, own in zip(whole, self.tok_encode(text), strict=False):
+            if asked != own:
+                break
+            shared += 1
+        return max(0, shared - len(context))
+
+    def answered(self, context: str, continuation: str) -> Scored:
+        """Primitives of the continuation's own tokens, those after the context's last one; asked before as a
+        log-likelihood. `scored` holds them as lm-eval counts them, white space of the context included.
+        """
+        key = (context, continuation)
+        return self.scored[key].after(self._leading[key])
 
     def _cut(self, text: str, context: list[int], continuation: list[int]) -> list[int]:
         """The end of a context that fits beside its continuation, whose last token is only a label.
@@ -163,12 +185,14 @@ class EvaluatorLM(TemplateLM):
     # ------------------------------------------------------------ generation
 
     def generate(self, prompts: Sequence[str], *, max_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-        """Greedy continuations of prompts: from the store where they are known. Of a prompt that is too long only the end
-        is read. Raises `ValueError` when `max_tokens` leaves no room for a prompt.
+        """Greedy continuations of prompts: from the store where they are known. Of a prompt that is too long only
+        the end is read. Raises `ValueError` when `max_tokens` leaves no room for a prompt.
         """
         room = self.max_length - max_tokens
         if room < 1:
-            raise ValueError(f"max_tokens: is {max_tokens}; the model takes {self.max_length} tokens, the prompt included")
+            raise ValueError(
+                f"max_tokens: is {max_tokens}; the model takes {self.max_length} tokens, the prompt included"
+            )
         options = (max_tokens, tuple(stop))
         wanted = sorted({p for p in prompts if (p, *options) not in self.generated}, key=lambda p: (len(p), p))
         for chunk in _chunks(wanted, GENERATED_CHUNK):

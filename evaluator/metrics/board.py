@@ -80,7 +80,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("har", 2, "HAR", "refusal", "up", axes.har, headline=True),
     Metric("over_refusal", 2, "Over-refusal", "refusal", "down", axes.over_refusal, headline=True),
     Metric("utility", 1, "Utility", "utility", "up", axes.utility, headline=True),
-    Metric("extraction_strength", 1, "Extraction strength", "erasure", "down", axes.extraction_strength, headline=True),
+    Metric("extraction_strength", 2, "Extraction strength", "erasure", "down", axes.extraction_strength, headline=True),
     Metric("answer_probability", 1, "Answer probability", "erasure", "down", axes.answer_probability, headline=True),
     Metric("truth_ratio", 1, "Truth ratio", "erasure", "down", axes.truth_ratio, headline=True),
     Metric("mrr", 1, "MRR", "erasure", "down", axes.mrr),

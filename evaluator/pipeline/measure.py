@@ -72,7 +72,7 @@ def _row(lm: EvaluatorLM, probe: Probe, *samples: dict[str, Any]) -> dict[str, A
     generation, scoring = samples
     response = str(generation["resps"][0][0])
     asked = _asked(scoring)
-    primitives = lm.scored[asked[0]]
+    primitives = lm.answered(*asked[0])
     span = answer_span(lm.tokenizer, asked[0][0], probe.reference, probe.answer, len(primitives.logprobs))
     choices = _choices(lm, asked)
     wrong = list(zip(choices["choice_logprobs"], choices["choice_tokens"], strict=True))[1:]
@@ -91,7 +91,7 @@ def _choice_row(lm: EvaluatorLM, probe: Probe, scoring: dict[str, Any]) -> dict[
     kept = _choices(lm, asked)
     choices, logprobs = kept["choices"], kept["choice_logprobs"]
     return {
-        **_kept(probe, lm.scored[asked[0]], scoring),
+        **_kept(probe, lm.answered(*asked[0]), scoring),
         **kept,
         "response": choices[best_choice(choices, logprobs)],
         **choice_values(choices, logprobs),
@@ -113,7 +113,7 @@ def _asked(scoring: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _choices(lm: EvaluatorLM, asked: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
-    each = [lm.scored[pair] for pair in asked]
+    each = [lm.answered(*pair) for pair in asked]
     return {
         "choices": [continuation for _, continuation in asked],
         "choice_logprobs": [sum(scored.logprobs) for scored in each],

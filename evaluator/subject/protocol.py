@@ -23,6 +23,12 @@ class Scored:
     means: tuple[float, ...] = ()
     variances: tuple[float, ...] = ()
 
+    def after(self, first: int) -> Scored:
+        """Without the first tokens."""
+        return Scored(
+            self.logprobs[first:], self.hits[first:], self.ranks[first:], self.means[first:], self.variances[first:]
+        )
+
 
 class Subject(Protocol):
     """A model under test. Token ids in, primitives or text out; order of the answers is order of the questions."""

@@ -36,7 +36,7 @@ def base_utility(lm: EvaluatorLM, probes: Sequence[Probe]) -> list[Probe]:
             update: dict[str, object] = {"base_logprob": mean_logprob(lm.rolled[probe.reference].logprobs)}
         else:
             choices = [choice for _, choice in pairs[probe.item_id]]
-            place = best_choice(choices, [sum(lm.scored[pair].logprobs) for pair in pairs[probe.item_id]])
+            place = best_choice(choices, [sum(lm.answered(*pair).logprobs) for pair in pairs[probe.item_id]])
             update = {"base_response": choices[place], "base_correct": place == 0}
         found.append(probe.model_copy(update=update))
     return found

@@ -202,6 +202,24 @@ def test_scores_equal_those_of_lm_evals_hf_model(toy_home: Path) -> None:
     assert lm.generate_until(wanted) == reference.generate_until(wanted)
 
 
+def test_a_line_break_of_the_chat_template_is_no_token_of_the_answer(toy_home: Path) -> None:
+    from evaluator.subject.local import model_load
+
+    base = toy_home / "models" / "toy-llama"
+    tokenizer, model = AutoTokenizer.from_pretrained(base), model_load(base)
+    lm = EvaluatorLM(LocalSubject(model, tokenizer), tokenizer)
+    words = sorted(w for w in tokenizer.get_vocab() if w.isalpha())
+    prompt, answer = f"{words[0]} {words[1]}\n", f"{words[2]} {words[3]}"
+    lm.loglikelihood([Instance("loglikelihood", {}, (prompt, answer), 0)])
+    own = lm.tok_encode(answer)
+    whole = lm.tok_encode(prompt) + own
+    with torch.no_grad():
+        log_probs = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+    expected = [float(log_probs[len(whole) - len(own) + n - 1, token]) for n, token in enumerate(own)]
+    assert lm.answered(prompt, answer).logprobs == pytest.approx(expected, abs=1e-4)
+    assert len(lm.scored[(prompt, answer)].logprobs) > len(own), "lm-eval counts the line break with the answer"
+
+
 def test_texts_longer_than_the_model_are_cut_as_lm_evals_hf_model_cuts_them(toy_home: Path) -> None:
     from evaluator.subject.local import model_load
 
