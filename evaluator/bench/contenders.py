@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from evaluator.bench.workload import MAX_NEW_TOKENS, Workload
@@ -83,7 +83,7 @@ class Palimpsest:
         answers = [(item.prompt, item.continuations[0]) for item in work.items]
         found = [lm.answered(*pair) for pair in answers]
         others = [[mean(item.prompt, other) for other in item.continuations[1:]] for item in work.items]
-        values = {
+        values: dict[str, Sequence[float | None]] = {
             "probability": [tokens.sequence_probability(s.logprobs) for s in found],
             "loss": [-mean(*pair) for pair in answers],
             "extraction_strength": [tokens.extraction_strength(s.hits) for s in found],
