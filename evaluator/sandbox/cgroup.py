@@ -9,6 +9,8 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 #: Pages are charged in batches, so the peak stays a little under a limit that was reached.
 _SLACK_BYTES = 1 << 20
+#: Share of a limit that the program's own memory must have taken to count as the reason.
+_OWN_SHARE = 0.8
 
 
 @dataclass
@@ -53,11 +55,20 @@ class Meter:
                     return value
         return None
 
-    def memory_reached(self, limit_bytes: int) -> bool:
+    def memory_filled(self, limit_bytes: int) -> bool:
+        """Whether the limit was reached by the program's own memory, for the most part: file cache alone is given back
+        and ends nothing. For a container that was gone before its counter of kills could be read.
+        """
+        return self.memory_reached(limit_bytes) and self.used_bytes >= _OWN_SHARE * limit_bytes
+
+    def memory_killed(self) -> bool:
         # On version 2 the counters of the container add up in this group too, which can be read late.
         kills = max((_field(group / "memory.events", "oom_kill") for group in self._groups("memory")), default=0)
+        return self.oom_kills + kills > 0
+
+    def memory_reached(self, limit_bytes: int) -> bool:
         peak = self.peak_bytes()
-        return self.oom_kills + kills > 0 or (peak is not None and peak >= limit_bytes - _SLACK_BYTES)
+        return peak is not None and peak >= limit_bytes - _SLACK_BYTES
 
     def processes_reached(self, limit: int) -> bool:
         groups = self._groups("pids")

@@ -156,7 +156,9 @@ class Container:
             return None
         if code in _ENGINE_CODES and (reason := self._never_started()) is not None:
             return reason
-        if self.meter.oom_kills > 0 or (code == 137 and self.meter.memory_reached(limits.ram_mb * _MB)):
+        limit_bytes = limits.ram_mb * _MB
+        reached = self.meter.memory_reached(limit_bytes) if code == 137 else self.meter.memory_filled(limit_bytes)
+        if self.meter.memory_killed() or reached:
             return FailureCode.OUT_OF_MEMORY, f"was killed at its memory limit of {limits.ram_mb} MB"
         if self.spec.role == "unlearn" and (self.volume.full() or code == 153):
             room = f"{limits.out_mb} MB, {limits.out_files} files"
