@@ -198,6 +198,7 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
     from evaluator.engine.lm import EvaluatorLM, tokenizer_load
     from evaluator.engine.store import PRIMITIVES, PrimitiveStore
     from evaluator.pipeline.measure import measure
+    from evaluator.subject.conformance import server_check_again
 
     torch.set_num_threads(context.job.threads)
     began = time.monotonic()
@@ -209,6 +210,8 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
     ):
         lm = EvaluatorLM(subject, tokenizer, store=store, fingerprint=fingerprint)
         rows = measure(lm, context.release / "probes.jsonl")
+        if artifact.kind == "server":
+            server_check_again(lm, seed=context.job.seed)
     context.record.add(measure_wall_s=time.monotonic() - began)
     trace_write(target, rows)
     return rows
