@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from evaluator.commands import bench, judge, prepare, refusal, results, runs, utility
+from evaluator.commands import bench, judge, prepare, refusal, results, runs, servers, utility
 
 
 def _app() -> typer.Typer:
@@ -14,7 +14,7 @@ def _app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for module in (prepare, runs, results, judge, refusal, utility, bench):
+    for module in (prepare, runs, servers, results, judge, refusal, utility, bench):
         module.register(app)
     return app
 

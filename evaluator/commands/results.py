@@ -116,15 +116,15 @@ def rank(
 
 def verify(
     receipt: Annotated[Path, typer.Argument(help="a receipt.json")],
-    key: Annotated[Path | None, typer.Option(help="the trusted public key (base64 file)")] = None,
+    key: Annotated[Path | None, typer.Option(help="a file of trusted public keys, base64, one a line")] = None,
 ) -> None:
     """Check a receipt's signature offline."""
     from evaluator.receipt import receipt_verify
 
     with clear_errors(1):
         parsed = Receipt.model_validate_json(receipt.read_text())
-        receipt_verify(parsed, trusted_key=key.read_text() if key else None)
-    trust = "by the trusted key" if key else f"by key {parsed.public_key} (compare it with the site's, or give --key)"
+        receipt_verify(parsed, trusted_keys=key.read_text() if key else None)
+    trust = "by a trusted key" if key else f"by key {parsed.public_key} (compare it with the site's, or give --key)"
     typer.echo(f"valid: run {parsed.run_id} on {parsed.release}, signed {parsed.issued_at} {trust}")
 
 
