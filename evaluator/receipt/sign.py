@@ -51,12 +51,15 @@ def receipt_sign(receipt: Receipt, key: Ed25519PrivateKey) -> Receipt:
     return named.model_copy(update={"signature": base64.b64encode(key.sign(_message(named))).decode()})
 
 
-def receipt_verify(receipt: Receipt, *, trusted_key: str | None = None) -> None:
-    """Raises `ReceiptInvalid` unless the signature fits and, when given, the key is the trusted one (base64)."""
-    if trusted_key is not None and receipt.public_key != trusted_key.strip():
+def receipt_verify(receipt: Receipt, *, trusted_keys: str | None = None) -> None:
+    """Raises `ReceiptInvalid` unless the signature fits and, when given, the key is one of the trusted ones.
+
+    `trusted_keys`: base64, one a line; a site that changed its key publishes the old ones too.
+    """
+    if trusted_keys is not None and receipt.public_key not in trusted_keys.split():
         raise ReceiptInvalid(
-            f"public_key: {receipt.public_key or 'missing'} is not the trusted key; "
-            "fetch the site's current key or its list of old ones"
+            f"public_key: {receipt.public_key or 'missing'} is none of the {len(trusted_keys.split())} trusted keys; "
+            "fetch the keys that the site publishes anew"
         )
     try:
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(receipt.public_key))

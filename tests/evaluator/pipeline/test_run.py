@@ -132,11 +132,11 @@ def test_the_receipt_verifies_and_a_changed_one_does_not(
     job, _ = scored["base"]
     receipt = Receipt.model_validate_json((job.out_dir / "receipt.json").read_text())
     key = (toy_home / "keys" / "receipt.pub").read_text()
-    receipt_verify(receipt, trusted_key=key)
+    receipt_verify(receipt, trusted_keys=f"{'A' * 43}=\n{key}")  # an older key stands above it
     with pytest.raises(ReceiptInvalid, match="signature"):
         receipt_verify(receipt.model_copy(update={"seed": 7}))
     with pytest.raises(ReceiptInvalid, match="trusted"):
-        receipt_verify(receipt, trusted_key="AAAA")
+        receipt_verify(receipt, trusted_keys="AAAA")
     command = [
         sys.executable,
         "-m",
