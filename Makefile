@@ -20,7 +20,7 @@ help: ## list these targets
 	@printf '\n  PALIMPSEST_HOME=%s (data)   PORT=%s (demo)\n' "$(PALIMPSEST_HOME)" "$(PORT)"
 
 install: ## install system packages and the virtual environment (.venv)
-	@deploy/setup/system_packages.sh container browser
+	@deploy/setup/system_packages.sh container browser registry
 	@deploy/setup/venv.sh
 
 demo: ## the whole leaderboard on this machine: builds, submits the reference methods, serves until Ctrl-C
@@ -42,8 +42,8 @@ format: install ## put Python files and templates into the house style
 	@.venv/bin/ruff format --quiet .
 	@git ls-files -z 'templates/*.html' 'leaderboard/*.html' | xargs -0 -r .venv/bin/djade --target-version 5.2
 
-bench: install ## measure the evaluator and the site on this machine, and print the figures
-	@$(PY) -m evaluator bench
+bench: install ## measure engine, statistics and refusal detector on this machine; fails when a target is missed
+	@missed=0; for what in engine statistics refusal; do $(PY) -m evaluator bench $$what || missed=1; done; exit $$missed
 
 clean: ## remove the virtual environment and caches; data in PALIMPSEST_HOME stay
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache staticfiles

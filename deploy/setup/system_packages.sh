@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that the named groups need, if any is missing; fast when all are there.
 #
-#   system_packages.sh [python] [container] [browser]
+#   system_packages.sh [python] [container] [browser] [registry]
 #
 # Exit 0: everything is there. Exit 1: something is missing and could not be installed; the message says what and how.
 set -euo pipefail
@@ -11,6 +11,8 @@ declare -A NEEDS=(
   # The reference image is assembled from this machine's own Debian packages, hence its Python and two data packages.
   [container]="podman:podman runc:runc skopeo:skopeo python3 netbase media-types"
   [browser]="chromium:chromium fonts-dejavu-core"
+  # A registry on this machine, which tests push to and pull from.
+  [registry]="docker-registry:docker-registry"
 )
 
 missing_in() {
@@ -45,7 +47,7 @@ words() {
 missing=""
 for group in "$@"; do
   [[ $group == python || -v NEEDS[$group] ]] || {
-    echo "system_packages.sh: unknown group '$group'; known: python container browser" >&2
+    echo "system_packages.sh: unknown group '$group'; known: python container browser registry" >&2
     exit 2
   }
   missing+=" $(missing_in "$group")"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from evaluator.metrics.axes import FloatArray
+FloatArray = npt.NDArray[np.float64]
 
 
 def deviation_score(forget: float | FloatArray, retain: float | FloatArray) -> FloatArray:

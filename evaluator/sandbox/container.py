@@ -23,6 +23,9 @@ _MB = 1 << 20
 #: Between our clock's start and the method's first instruction lies the engine's own work.
 _START_GRACE_S = 1.0
 _ENGINE_CODES = frozenset({125, 126, 127})
+#: The engine's monitor leaves a file of this name in its working directory when the kernel ends a process of the
+#: container for lack of memory.
+_OOM_NOTE = "oom"
 
 
 @dataclass
@@ -94,7 +97,7 @@ class Container:
         return [
             shlex.join(self.engine.command("rm", "-f", "-t", "0", "-v", "-i", self.id)),
             f"umount {path} || umount -l {path}",
-            f"rmdir {path} {folder}",
+            f"rm -f {folder}/{_OOM_NOTE}; rmdir {path} {folder}",
             f'sleep 1; for group in {groups}; do rmdir "$group"/*/ "$group"; done',
         ]
 
@@ -114,6 +117,7 @@ class Container:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=self.engine.environment(),
+                cwd=self.volume.path.parent,
             )
         except OSError as error:
             raise platform_failure("the engine could not be called", error) from None
@@ -158,7 +162,7 @@ class Container:
             return reason
         limit_bytes = limits.ram_mb * _MB
         reached = self.meter.memory_reached(limit_bytes) if code == 137 else self.meter.memory_filled(limit_bytes)
-        if self.meter.memory_killed() or reached:
+        if reached or self.meter.memory_killed() or (self.volume.path.parent / _OOM_NOTE).exists():
             return FailureCode.OUT_OF_MEMORY, f"was killed at its memory limit of {limits.ram_mb} MB"
         if self.spec.role == "unlearn" and (self.volume.full() or code == 153):
             room = f"{limits.out_mb} MB, {limits.out_files} files"

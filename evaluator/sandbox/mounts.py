@@ -71,11 +71,20 @@ def volume_unmount(path: Path) -> None:
             break
         if not os.path.ismount(path):
             break
-    for folder in (path, path.parent):
-        try:
-            folder.rmdir()
-        except OSError:
-            return
+    _folder_remove(path.parent)
+
+
+def _folder_remove(folder: Path) -> None:
+    """Remove a volume's folder with what the engine's monitor wrote beside the mount point; what is busy stays."""
+    try:
+        for inner in folder.iterdir():
+            if inner.is_dir() and not inner.is_symlink():
+                inner.rmdir()
+            else:
+                inner.unlink()
+        folder.rmdir()
+    except OSError:
+        return
 
 
 def volumes_sweep(keys: set[str] | None) -> int:
@@ -92,11 +101,7 @@ def volumes_sweep(keys: set[str] | None) -> int:
         for folder in RUNTIME.iterdir():
             ours = folder.name.split("-")[0] in keys if keys is not None else _is_old(folder)
             if ours:
-                for inner in (*folder.iterdir(), folder):
-                    try:
-                        inner.rmdir()
-                    except OSError:
-                        break
+                _folder_remove(folder)
     return removed
 
 

@@ -103,6 +103,18 @@ def test_each_bad_end_has_its_code(
     assert leftovers(podman, spec()) == []
 
 
+def test_a_container_that_runs_out_of_memory_leaves_nothing_where_the_evaluator_works(
+    podman: PodmanSandbox, spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine's monitor writes a note into its working directory."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    ended = run(podman, spec("memory_of_child", ram_mb=64), tmp_path)
+    assert ended.failure is FailureCode.OUT_OF_MEMORY
+    assert list((tmp_path / "cwd").iterdir()) == []
+    assert not ended.out_dir.parent.exists()
+
+
 def test_an_entrypoint_that_is_not_there_is_a_failed_start(
     podman: PodmanSandbox, spec: SpecMaker, tmp_path: Path
 ) -> None:
