@@ -182,6 +182,19 @@ def _rounds(
     return found
 
 
+def _gemm_share(ours: Worker, rounds: int) -> tuple[float, float]:
+    """The machine's GEMM rate in GFLOP/s, and the share of it that a scoring pass of `FULL_ITEMS` items reaches."""
+    rates, shares = [], []
+    for _ in range(rounds):
+        before = ours.ask("gemm")["gflops"]
+        full = ours.ask("score", FULL_ITEMS)
+        rate = max(before, ours.ask("gemm")["gflops"])
+        work = 2 * (full["trunk_parameters"] * full["useful_tokens"] + full["head_parameters"] * full["head_rows"])
+        rates.append(rate)
+        shares.append(work / full["wall_s"] / 1e9 / rate)
+    return statistics.median(rates), statistics.median(shares)
+
+
 def engine_bench(*, rounds: int = 3, say: Say = print) -> Report:
     """Measure and compare. Raises `ValueError` on a busy machine and when parity fails."""
     import os
@@ -200,8 +213,7 @@ def engine_bench(*, rounds: int = 3, say: Say = print) -> Report:
     report = Report(version=__version__, machine=processor(), rounds=rounds, items=ITEMS, tried=tried)
     with ExitStack() as stack:
         workers = {name: stack.enter_context(_worker(name, base)) for name in (OURS, best, ONE_FORWARD)}
-        ours = workers[OURS]
-        _parity(ours, workers[best], workers[ONE_FORWARD], report, say)
+        _parity(workers[OURS], workers[best], workers[ONE_FORWARD], report, say)
         tasks = [
             (OURS, "score"),
             (best, "score"),
@@ -212,16 +224,10 @@ def engine_bench(*, rounds: int = 3, say: Say = print) -> Report:
         ]
         found = _rounds(workers, tasks, rounds, say)
         report.figures = found
-        rates, shares = [], []
-        for _ in range(rounds):
-            before = ours.ask("gemm")["gflops"]
-            full = ours.ask("score", FULL_ITEMS)
-            rate = max(before, ours.ask("gemm")["gflops"])
-            work = 2 * (full["trunk_parameters"] * full["useful_tokens"] + full["head_parameters"] * full["head_rows"])
-            rates.append(rate)
-            shares.append(work / full["wall_s"] / 1e9 / rate)
-        report.gemm_gflops, share = statistics.median(rates), statistics.median(shares)
-        weights = ours.weights_mb
+        weights = workers[OURS].weights_mb
+    # A process of its own, with no other contender in memory.
+    with _worker(OURS, base) as ours:
+        report.gemm_gflops, share = _gemm_share(ours, rounds)
 
     def cpu(name: str, *names: str) -> float:
         return sum(found[(name, task)].median("cpu_s") for task in names)

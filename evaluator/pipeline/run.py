@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import logging
 import shutil
 import time
 import traceback
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluator import __version__
 from evaluator.base import BaseModelDirectory, base_load
@@ -26,6 +27,11 @@ from evaluator.pipeline.score import cost_shown, scorecard_make
 from evaluator.receipt import receipt_sign, signing_key
 from evaluator.sandbox import ContainerSpec, Mount, Progressed, Sandbox, sandbox_for
 from evaluator.trace import trace_read, trace_redact, trace_write
+
+if TYPE_CHECKING:
+    from evaluator.engine.store import PrimitiveStore
+
+logger = logging.getLogger(__name__)
 
 SERVER_READY_S = 180.0
 
@@ -195,25 +201,36 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
     context.progress.stage("measuring")
     import torch
 
-    from evaluator.engine.lm import EvaluatorLM, tokenizer_load
     from evaluator.engine.store import PRIMITIVES, PrimitiveStore
-    from evaluator.pipeline.measure import measure
-    from evaluator.subject.conformance import server_check_again
 
     torch.set_num_threads(context.job.threads)
     began = time.monotonic()
-    tokenizer = tokenizer_load(context.base.path)
     # What a stopped measure stage had answered is still there; the base's own answers lie with the release.
-    with (
-        closing(PrimitiveStore(context.job.work_dir / PRIMITIVES, shared=context.release / PRIMITIVES)) as store,
-        _subject(context, artifact, tokenizer) as (subject, fingerprint),
-    ):
+    with closing(PrimitiveStore(context.job.work_dir / PRIMITIVES, shared=context.release / PRIMITIVES)) as store:
+        try:
+            rows = _answers(context, artifact, store)
+        except EvaluationFailed as failure:
+            if failure.code is not FailureCode.SERVER_DIED:
+                raise
+            logger.warning("the server died; it is started once more: %s", failure.detail.splitlines()[0])
+            rows = _answers(context, artifact, store)
+    context.record.add(measure_wall_s=time.monotonic() - began)
+    trace_write(target, rows)
+    return rows
+
+
+def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) -> list[dict[str, Any]]:
+    """Every probe's row, from one life of the subject; what is in the store is not asked again."""
+    from evaluator.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.pipeline.measure import measure
+    from evaluator.subject.conformance import server_check_again
+
+    tokenizer = tokenizer_load(context.base.path)
+    with _subject(context, artifact, tokenizer) as (subject, fingerprint):
         lm = EvaluatorLM(subject, tokenizer, store=store, fingerprint=fingerprint)
         rows = measure(lm, context.release / "probes.jsonl")
         if artifact.kind == "server":
             server_check_again(lm, seed=context.job.seed)
-    context.record.add(measure_wall_s=time.monotonic() - began)
-    trace_write(target, rows)
     return rows
 
 

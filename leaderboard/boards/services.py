@@ -159,7 +159,6 @@ def _payload(release: Release, evaluator: str, runs: list[Run], ranking: dict[st
         by_submission[run.submission_id].append(run)
     exact = release.is_open
     rows = [_row(by_submission[entry["id"]], entry, exact=exact) for entry in ranking["entries"]]
-    rows.sort(key=lambda row: (row["rank"] is None, row["rank"] or 0, row["method"].casefold(), row["submission"]))
     return {
         "board": release.slug,
         "release": release.slug,

@@ -45,11 +45,12 @@ class Site:
             self.python("manage.py", "migrate", "--no-input", "-v0")
             self.python("manage.py", "release_import")
 
-    def python(self, *arguments: str) -> str:
+    def python(self, *arguments: str, stdin: str | None = None) -> str:
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=ROOT,
             env=self.env,
+            input=stdin,
             text=True,
             capture_output=True,
             timeout=120,

@@ -175,6 +175,31 @@ def test_a_failing_method_ends_with_its_code_and_leaves_no_scorecard(toy_home: P
     assert not (job.out_dir / "scorecard.json").exists()
 
 
+def mortal_job(home: Path, journal: Path, *, deaths: int) -> Job:
+    """`refuse_everything`, whose server dies so often in the middle of the probes."""
+    arguments = {"args": ["--journal", str(journal), "--deaths", str(deaths)]}
+    job = job_of(home, "refuse_everything", "toy-world-5-public", tag=f"-dies-{deaths}", run=arguments)
+    return job.model_copy(update={"image": str(Path(__file__).with_name("mortal"))})
+
+
+def test_a_server_that_dies_once_is_started_again_and_scored_as_if_it_had_not(toy_home: Path, tmp_path: Path) -> None:
+    whole = run(job_of(toy_home, "refuse_everything", "toy-world-5-public", tag="-lives"), Home(toy_home))
+    died = run(mortal_job(toy_home, tmp_path / "journal", deaths=1), Home(toy_home))
+    assert (tmp_path / "journal").read_text().split() == ["serve", "serve"]
+    costs = ("unlearn_wall_s", "measure_wall_s", "peak_mb", "artifact_mb")
+    before, after = values(whole), values(died)
+    assert {key: after[key] for key in after if key not in costs} == {k: before[k] for k in before if k not in costs}
+
+
+def test_a_server_that_dies_twice_has_failed(toy_home: Path, tmp_path: Path) -> None:
+    job = mortal_job(toy_home, tmp_path / "journal", deaths=2)
+    with pytest.raises(EvaluationFailed) as caught:
+        run(job, Home(toy_home))
+    assert caught.value.code is FailureCode.SERVER_DIED
+    assert (tmp_path / "journal").read_text().split() == ["serve", "serve"]
+    assert not (job.out_dir / "scorecard.json").exists()
+
+
 def test_a_manifest_bound_to_another_base_is_refused_before_anything_runs(toy_home: Path) -> None:
     job = job_of(toy_home, "base", "toy-world-5-public", tag="-bound", run={"args": [], "base": ["0" * 64]})
     with pytest.raises(EvaluationFailed) as caught:
