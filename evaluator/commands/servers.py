@@ -27,6 +27,8 @@ def server_check(
     with clear_errors():
         if not socket.is_socket():
             raise ValueError(f"socket: {socket} is no unix socket; start the server first")
+        if not (base / "tokenizer_config.json").is_file():
+            raise ValueError(f"base: {base} holds no tokenizer_config.json; give the folder of the base model")
         subject = RemoteSubject(socket, seed=0)
         try:
             check(EvaluatorLM(subject, tokenizer_load(base)))

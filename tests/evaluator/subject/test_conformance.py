@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -207,3 +209,24 @@ def test_the_checks_ask_nothing_that_marks_a_split(base: tuple[Any, Any]) -> Non
     known = {"prompt", "context_len", "echo", "logprobs", "max_tokens", "temperature", "seed", "stop"}
     assert all(set(body) <= known for body in server.bodies)
     assert len(CHECKS) == len({check.__name__ for check in CHECKS})
+
+
+def checked_by_command(socket: Path, base_dir: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evaluator", "server-check", "--socket", str(socket), "--base", str(base_dir)]
+    return subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+
+
+def test_an_author_checks_a_server_with_one_command(base: tuple[Any, Any], toy_home: Path, tmp_path: Path) -> None:
+    folder = toy_home / "models" / "toy-llama"
+    good, bad = SmallServer(*base), SmallServer(*base, scores_only(sure_of_everything))
+    with tempfile.TemporaryDirectory() as short:
+        with listening(good, Path(short) / "s") as socket:
+            done = checked_by_command(socket, folder)
+            assert (done.returncode, done.stdout) == (0, f"the server passes all {len(CHECKS)} checks\n"), done.stderr
+            nowhere = checked_by_command(socket, tmp_path)
+            assert nowhere.returncode == 2 and "base: " in nowhere.stderr and "tokenizer_config.json" in nowhere.stderr
+        with listening(bad, Path(short) / "b") as socket:
+            done = checked_by_command(socket, folder)
+            assert done.returncode == 3 and done.stderr.startswith("server_not_conformant: ")
+        nobody = checked_by_command(Path(short) / "none", folder)
+        assert nobody.returncode == 2 and "is no unix socket" in nobody.stderr
