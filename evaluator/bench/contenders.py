@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from evaluator.bench.workload import MAX_NEW_TOKENS, Workload
+
+if TYPE_CHECKING:
+    from evaluator.bench.one_forward import OneForward
 
 Figures = dict[str, float]
 #: Log-likelihoods of every pair, in nats.
@@ -138,8 +141,7 @@ class OneForwardAMetric:
         return self.make().generate(work.prompts, max_tokens=MAX_NEW_TOKENS)
 
     def suite(self, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
-        items = [(item.prompt, item.continuations) for item in work.items]
-        return self.make().suite(items, max_tokens=MAX_NEW_TOKENS)
+        return self._suite(self.make(), work)
 
     def reference(self, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
         """The same suite with a softmax in double precision: what values are compared with, and never timed."""
@@ -147,8 +149,11 @@ class OneForwardAMetric:
 
         exact = self.make()
         exact.softmax = torch.double
+        return self._suite(exact, work)
+
+    def _suite(self, emulation: OneForward, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
         items = [(item.prompt, item.continuations) for item in work.items]
-        return exact.suite(items, max_tokens=MAX_NEW_TOKENS)
+        return emulation.suite(items, max_tokens=MAX_NEW_TOKENS)
 
     def counts(self) -> dict[str, int]:
         return {}

@@ -20,13 +20,13 @@ def server_check(
     """Ask a running server all that is checked before a run is scored. Exit status: 0 it passes, 3 it does not."""
     from evaluator.contract import EvaluationFailed
     from evaluator.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.subject.bridge import require_socket
     from evaluator.subject.conformance import CHECKS
     from evaluator.subject.conformance import server_check as check
     from evaluator.subject.remote import RemoteSubject
 
     with clear_errors():
-        if not socket.is_socket():
-            raise ValueError(f"socket: {socket} is no unix socket; start the server first")
+        require_socket(socket)
         if not (base / "tokenizer_config.json").is_file():
             raise ValueError(f"base: {base} holds no tokenizer_config.json; give the folder of the base model")
         subject = RemoteSubject(socket, seed=0)

@@ -74,11 +74,11 @@ class TokenPrimitives:
     variances: torch.Tensor
 
 
-def primitives(head: Head, states: torch.Tensor, rows: Sequence[int], labels: Sequence[int]) -> TokenPrimitives:
-    """Primitives of `labels[n]` predicted by `states[rows[n]]`. `states`: (R, hidden)."""
+def primitives(head: Head, states: torch.Tensor, rows: torch.Tensor, labels: Sequence[int]) -> TokenPrimitives:
+    """Primitives of `labels[n]` predicted by `states[rows[n]]`. `states`: (R, hidden); `rows`: (N,), on the CPU."""
     # Answers that begin alike share places and labels: each is looked up once, in the order of the rows.
     vocabulary = head.module.weight.shape[0]
-    keys = torch.tensor(list(rows), dtype=torch.long) * vocabulary + torch.tensor(list(labels), dtype=torch.long)
+    keys = rows * vocabulary + torch.tensor(list(labels), dtype=torch.long)
     distinct, back = keys.unique(return_inverse=True)
     places, wanted = distinct // vocabulary, (distinct % vocabulary).to(states.device)
     begins = torch.searchsorted(places, torch.arange(states.shape[0] + 1)).tolist()

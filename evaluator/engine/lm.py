@@ -12,6 +12,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from evaluator.engine.pack import common_prefix
 from evaluator.engine.store import PrimitiveStore, primitive_key
 from evaluator.subject import Scored, Subject
 
@@ -67,7 +68,6 @@ class EvaluatorLM(TemplateLM):
         self.rolled: dict[str, Scored] = {}
         self.generated: dict[Asked, str] = {}
         self._encoded: dict[str, list[int]] = {}
-        self._leading: dict[tuple[str, str], int] = {}
 
     @property
     def eot_token_id(self) -> int:
@@ -126,28 +126,18 @@ class EvaluatorLM(TemplateLM):
             if key not in self.scored
         }
         self.scored |= dict(zip(new, self.score(list(new.values())), strict=True))
-        for key, context, continuation in requests:
-            if key not in self._leading:
-                self._leading[key] = self._of_context(key[0], context, continuation)
         return [(sum(self.scored[key].logprobs), all(self.scored[key].hits)) for key, _, _ in requests]
 
-    def _of_context(self, text: str, context: list[int], continuation: list[int]) -> int:
-        """How many of a continuation's first tokens are the end of its context `text`. lm-eval moves white space there,
+    def answered(self, context: str, continuation: str) -> Scored:
+        """Primitives of the continuation's own tokens; asked before as a log-likelihood.
+
+        `scored` holds them as lm-eval counts them: it moves white space from the end of a context to the continuation,
         and a chat template ends with a line break.
         """
-        whole, shared = context + continuation, 0
-        for asked, own in zip(whole, self.tok_encode(text), strict=False):
-            if asked != own:
-                break
-            shared += 1
-        return max(0, shared - len(context))
-
-    def answered(self, context: str, continuation: str) -> Scored:
-        """Primitives of the continuation's own tokens, those after the context's last one; asked before as a
-        log-likelihood. `scored` holds them as lm-eval counts them, white space of the context included.
-        """
-        key = (context, continuation)
-        return self.scored[key].after(self._leading[key])
+        before, after = self._encode_pair(context, continuation)
+        whole = [*before, *after]
+        shared = len(common_prefix([whole, self.tok_encode(context)], len(whole)))
+        return self.scored[(context, continuation)].after(max(0, shared - len(before)))
 
     def _cut(self, text: str, context: list[int], continuation: list[int]) -> list[int]:
         """The end of a context that fits beside its continuation, whose last token is only a label.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,13 +31,17 @@ class Parity:
         return self.worst <= tolerance and self.same_greedy
 
 
+def worst_gap(a: Scored, b: Scored) -> float:
+    """Largest difference of one token's log-probability in nats; infinite where one is no number."""
+    gaps = [abs(x - y) for x, y in zip(a.logprobs, b.logprobs, strict=True)]
+    return max((float("inf") if math.isnan(gap) else gap for gap in gaps), default=0.0)
+
+
 def parity(fast: Scores, plain: Scores, pairs: Sequence[Pair]) -> Parity:
     """Compare two ways of scoring the same pairs."""
     worst, same = 0.0, True
     for a, b in zip(fast(pairs), plain(pairs), strict=True):
-        gaps = [abs(x - y) for x, y in zip(a.logprobs, b.logprobs, strict=True)]
-        # NaN compares false with everything: count it as a failure.
-        worst = max([worst, *[gap if gap == gap else float("inf") for gap in gaps]])
+        worst = max(worst, worst_gap(a, b))
         same = same and a.hits == b.hits
     return Parity(worst, same)
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-from evaluator.metrics.deviation import deviation_score
+from evaluator.metrics.deviation import FloatArray, deviation_score
 
-FloatArray = npt.NDArray[np.float64]
 #: Name of a mean (a key of `board.MEANS`) -> its value.
 Means = Mapping[str, FloatArray]
 

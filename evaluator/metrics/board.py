@@ -13,7 +13,8 @@ from typing import Literal
 
 from evaluator.contract import MetricInfo
 from evaluator.metrics import axes
-from evaluator.metrics.axes import FloatArray, Means, harmonic_mean
+from evaluator.metrics.axes import Means, harmonic_mean
+from evaluator.metrics.deviation import FloatArray
 
 __all__ = ["COSTS", "MEANS", "METRICS", "FloatArray", "Group", "Means", "Metric", "harmonic_mean"]
 

@@ -11,24 +11,11 @@ from typing import Any
 from evaluator.metrics.board import METRICS
 from evaluator.pipeline.explain import TraceBoard, difference
 from evaluator.trace import TraceRow
-from evaluator.trace.table import VALUE_COLUMNS
+from evaluator.trace.table import PRIMITIVE_COLUMNS, VALUE_COLUMNS
 
 #: What makes a probe the same probe in two traces of one release.
 IDENTITY = ("kind", "subject_key", "split_role", "base_correct", "base_logprob", "prompt", "reference")
-PRIMITIVES = (
-    "response",
-    "n_tokens",
-    "answer_start",
-    "answer_end",
-    "token_logprobs",
-    "token_hits",
-    "token_ranks",
-    "token_means",
-    "token_variances",
-    "choices",
-    "choice_logprobs",
-    "choice_tokens",
-)
+PRIMITIVES = ("response", *PRIMITIVE_COLUMNS)
 
 
 @dataclass(frozen=True)

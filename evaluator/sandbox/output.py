@@ -18,8 +18,6 @@ from evaluator.sandbox.protocol import ProgressCallback, Progressed, ignore_prog
 KEPT_BYTES = 64 * 1024
 LINE_BYTES = 4096
 TICK_S = 0.05
-#: At first looks come faster: what is counted for a process that ends at once is gone a moment after it.
-EARLY_TICK_S, EARLY_S = 0.005, 2.0
 _PROGRESS_EVERY_S = 0.1
 _LOG_EVERY_S = 1.0
 
@@ -131,8 +129,7 @@ def follow(
 ) -> bool:
     """Read a process to its end; call `end` once past `deadline` (monotonic seconds). Whether the deadline was met.
 
-    `tick` is called some 20 times a second, more often in the first seconds. Never blocks on a method that prints too
-    much or nothing.
+    `tick` is called some 20 times a second. Never blocks on a method that prints too much or nothing.
     """
     in_time = True
     give_up = math.inf
@@ -141,10 +138,9 @@ def follow(
             if stream is not None:
                 os.set_blocking(stream.fileno(), False)
                 selector.register(stream, selectors.EVENT_READ)
-        next_tick, early_until = 0.0, time.monotonic() + EARLY_S
+        next_tick = 0.0
         while selector.get_map():
-            pause = EARLY_TICK_S if time.monotonic() < early_until else TICK_S
-            for key, _ in selector.select(pause):
+            for key, _ in selector.select(TICK_S):
                 stream_read: IO[bytes] = key.fileobj  # type: ignore[assignment]
                 try:
                     data = os.read(stream_read.fileno(), 1 << 16)
@@ -156,7 +152,7 @@ def follow(
                     selector.unregister(stream_read)
             now = time.monotonic()
             if now >= next_tick:
-                next_tick = now + pause
+                next_tick = now + TICK_S
                 tick()
                 output.tick()
             if in_time and now > deadline and process.poll() is None:

@@ -22,14 +22,19 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
         target.write_eof()
 
 
+def require_socket(socket: Path) -> None:
+    """Raises `ValueError` when nothing can listen at `socket`."""
+    if not socket.is_socket():
+        raise ValueError(f"socket: {socket} is no unix socket; start the server first")
+
+
 @asynccontextmanager
 async def bridge(socket: Path, port: int = 0) -> AsyncIterator[int]:
     """Listen on `port` of the loopback interface (0: a free one) while the context lasts; yields the port.
 
     Raises `ValueError` when there is no socket at `socket` or the port is taken.
     """
-    if not socket.is_socket():  # noqa: ASYNC240 - once, before anything is served
-        raise ValueError(f"socket: {socket} is no unix socket; start the server first")
+    require_socket(socket)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 from evaluator.contract import EvaluationFailed, FailureCode
+from evaluator.engine.parity import worst_gap
 from evaluator.subject.protocol import Scored, Subject
 
 #: Largest difference of a log-probability (nats) between two ways of asking the same.
@@ -31,12 +33,6 @@ def _refuse(check: str, found: str) -> EvaluationFailed:
     return EvaluationFailed(FailureCode.SERVER_NOT_CONFORMANT, f"{check}: {found}")
 
 
-def _gap(a: Scored, b: Scored) -> float:
-    """Largest difference of two scorings over their common tokens; infinite where one is no number."""
-    gaps = [abs(x - y) for x, y in zip(a.logprobs, b.logprobs, strict=False)]
-    return max((float("inf") if math.isnan(gap) else gap for gap in gaps), default=0.0)
-
-
 class _Probe:
     """What every check asks about: prompts, the server's own continuations, and pairs of both. `lm`: `EvaluatorLM`."""
 
@@ -52,6 +48,11 @@ class _Probe:
         #: The server's own continuation of each prompt, with an end of sequence behind it.
         self.pairs = [(prompt, [*tokens, self.end]) for prompt, tokens in zip(self.prompts, own, strict=True)]
         self.others: list[Tokens] = [lm.tok_encode(text) for text in ("Yes, of course.", "Purple bicycles sing. Why?")]
+
+    @cached_property
+    def scored(self) -> list[Scored]:
+        """The pairs, scored in one batch."""
+        return self.subject.score(self.pairs)
 
     def tokens(self, text: str) -> int:
         return len(self.encode(text))
@@ -72,9 +73,8 @@ def _stateless(probe: _Probe) -> None:
 
 def _batch(probe: _Probe) -> None:
     """Rows of unequal length in a batch score as each alone, the end of sequence included."""
-    together = probe.subject.score(probe.pairs)
-    for pair, found in zip(probe.pairs, together, strict=True):
-        worst = _gap(probe.subject.score([pair])[0], found)
+    for pair, found in zip(probe.pairs, probe.scored, strict=True):
+        worst = worst_gap(probe.subject.score([pair])[0], found)
         if worst > TOLERANCE:
             raise _refuse(
                 "batch", f"log-probabilities alone and in a batch differ by {worst:.4g}, more than {TOLERANCE}"
@@ -83,7 +83,7 @@ def _batch(probe: _Probe) -> None:
 
 def _greedy(probe: _Probe) -> None:
     """Re-tokenising a text may split it otherwise than it was generated: its first token can't be split."""
-    for (_, tokens), text, found in zip(probe.pairs, probe.texts, probe.subject.score(probe.pairs), strict=True):
+    for (_, tokens), text, found in zip(probe.pairs, probe.texts, probe.scored, strict=True):
         if len(tokens) > 1 and not found.hits[0]:
             raise _refuse(
                 "greedy",
@@ -95,8 +95,8 @@ def _context_len(probe: _Probe) -> None:
     """The first token after the question scores alike whatever follows it."""
     for prompt, tokens in probe.pairs:
         tails = [(prompt, tokens[:1]), *((prompt, [*tokens[:1], *other]) for other in probe.others)]
-        first, *rest = probe.subject.score(tails)
-        if any(_gap(first, found) > TOLERANCE for found in rest):
+        first, *rest = (found.before(1) for found in probe.subject.score(tails))
+        if any(worst_gap(first, found) > TOLERANCE for found in rest):
             raise _refuse(
                 "context_len",
                 "the first scored token changes with the continuation; route on tokens before context_len only",

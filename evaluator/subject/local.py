@@ -158,7 +158,7 @@ class LocalSubject:
         if not places:
             return
         distinct, rows = torch.unique(torch.tensor(places), return_inverse=True)
-        found = primitives(self.trunk.head, states[distinct.to(states.device)], rows.tolist(), labels)
+        found = primitives(self.trunk.head, states[distinct.to(states.device)], rows, labels)
         columns = [c.tolist() for c in (found.logprobs, found.ranks, found.means, found.variances)]
         start = 0
         for index, size in spans:

@@ -23,11 +23,16 @@ class Scored:
     means: tuple[float, ...] = ()
     variances: tuple[float, ...] = ()
 
-    def after(self, first: int) -> Scored:
-        """Without the first tokens."""
-        return Scored(
-            self.logprobs[first:], self.hits[first:], self.ranks[first:], self.means[first:], self.variances[first:]
-        )
+    def _cut(self, part: slice) -> Scored:
+        return Scored(self.logprobs[part], self.hits[part], self.ranks[part], self.means[part], self.variances[part])
+
+    def before(self, count: int) -> Scored:
+        """The first `count` tokens alone."""
+        return self._cut(slice(count))
+
+    def after(self, count: int) -> Scored:
+        """Without the first `count` tokens."""
+        return self._cut(slice(count, None))
 
 
 class Subject(Protocol):

@@ -64,6 +64,20 @@ TRACE_SCHEMA = pa.schema(
         *[(name, pa.float64()) for name in VALUE_COLUMNS],
     ]
 )
+#: What was measured of the reference and of the other choices, and where the answer lies in it.
+PRIMITIVE_COLUMNS = (
+    "n_tokens",
+    "answer_start",
+    "answer_end",
+    "token_logprobs",
+    "token_hits",
+    "token_ranks",
+    "token_means",
+    "token_variances",
+    "choices",
+    "choice_logprobs",
+    "choice_tokens",
+)
 #: What a reader of a hidden split never sees.
 WITHHELD = (
     "relation",
@@ -75,18 +89,8 @@ WITHHELD = (
     "base_response",
     "base_logprob",
     "aliases",
-    "n_tokens",
-    "answer_start",
-    "answer_end",
     "logprob_sum",
-    "token_logprobs",
-    "token_hits",
-    "token_ranks",
-    "token_means",
-    "token_variances",
-    "choices",
-    "choice_logprobs",
-    "choice_tokens",
+    *PRIMITIVE_COLUMNS,
     "prompt_sha256",
 )
 #: Fine values of a hidden split are rounded: enough to recompute the board to three digits, not to carry data out.

@@ -114,13 +114,15 @@ def sure_of_everything(logprobs: Any, *_: Any) -> None:
     logprobs["top_logprobs"] = [None, *({"0": -0.01} for _ in logprobs["token_logprobs"][1:])]
 
 
-LAST: list[str] = []
-
-
-def as_long_as_before(text: str, body: Body, _: int, rows: int) -> str:
+def as_long_as_before() -> Fault:
     """The longest of the server's own texts so far, however few tokens are asked for."""
-    LAST.append(text)
-    return max((one for one in LAST if one.startswith(text)), key=len) if body["max_tokens"] == 2 else text
+    said: list[str] = []
+
+    def change(text: str, body: Body, *_: Any) -> str:
+        said.append(text)
+        return max((one for one in said if one.startswith(text)), key=len) if body["max_tokens"] == 2 else text
+
+    return texts_only(change)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def as_long_as_before(text: str, body: Body, _: int, rows: int) -> str:
         ("context_len", scores_only(looks_ahead)),
         ("distribution", scores_only(sure_of_everything)),
         ("max_tokens", texts_only(lambda text, body, _, __: text if body["max_tokens"] > 2 else f"no {text}")),
-        ("max_tokens", texts_only(as_long_as_before)),
+        ("max_tokens", as_long_as_before()),
         ("stop", texts_only(lambda text, body, _, __: text + (body["stop"][0] if body["stop"] else ""))),
     ],
 )

@@ -14,7 +14,7 @@ from methods.__main__ import main
 from methods.common import server
 
 #: More than the checks before scoring ask, less than the whole measurement.
-REQUESTS = 35
+REQUESTS = 30
 
 
 def mortal(starts: int, deaths: int) -> None:
