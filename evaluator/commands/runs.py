@@ -60,12 +60,14 @@ def inspect(
     from evaluator.sandbox import sandbox_for
 
     problems: list[dict[str, str]] = []
-    report: dict[str, object] = {"ok": False, "image_id": "", "size_bytes": 0, "user": "", "architecture": ""}
+    report: dict[str, object] = {"ok": False, "image": "", "image_id": ""}
+    report |= {"size_bytes": 0, "user": "", "architecture": ""}
     try:
         found = sandbox_for(backend, Home.from_environment().root).inspect(image, manifest_load(manifest))
         problems = [dict(problem) for problem in found.problems]
         report |= {
             "ok": found.ok,
+            "image": found.image,
             "image_id": found.image_id,
             "size_bytes": found.size_bytes,
             "user": found.user,

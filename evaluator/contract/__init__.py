@@ -5,8 +5,10 @@ from evaluator.contract.folder import data_folder
 from evaluator.contract.job import ContainerJob, Job, Limits
 from evaluator.contract.ladder import ladder_up
 from evaluator.contract.manifest import (
+    ARCHIVE_REFERENCE,
     CONTRACT_VERSION,
     IMAGE_REFERENCE,
+    IMAGE_TAG,
     Manifest,
     ManifestError,
     manifest_load,
@@ -19,8 +21,10 @@ from evaluator.contract.result import MethodResult
 from evaluator.contract.scorecard import STAGES, MetricInfo, MetricScore, Progress, Scorecard, Stage
 
 __all__ = [
+    "ARCHIVE_REFERENCE",
     "CONTRACT_VERSION",
     "IMAGE_REFERENCE",
+    "IMAGE_TAG",
     "PLATFORM_FAILURES",
     "REMEDIES",
     "STAGES",

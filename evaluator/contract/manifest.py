@@ -19,8 +19,16 @@ Division = Literal["weights", "system"]
 OptionalInput = Literal["retain", "neutral", "align", "triples"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-#: A local image by its ID, or a registry image by its manifest digest. A tag alone is never enough.
-IMAGE_REFERENCE = re.compile(r"^(?:[a-z0-9][a-z0-9._:/-]*@)?sha256:[0-9a-f]{64}$")
+#: Exact bytes: a local image by its ID, a registry image by its manifest digest, or an uploaded archive by its own hash.
+#: A tag alone is never enough.
+IMAGE_REFERENCE = re.compile(r"^(?:[a-z0-9][a-z0-9._:/-]*@)?sha256:[0-9a-f]{64}\Z")
+#: An uploaded image archive, by the SHA-256 of the file: `uploads/<hex>.tar` of the data folder.
+ARCHIVE_REFERENCE = re.compile(r"^archive@sha256:(?P<sha256>[0-9a-f]{64})\Z")
+#: A tag in a fully named registry. It can move, so an inspection turns it into a digest, and only that runs.
+IMAGE_TAG = re.compile(
+    r"^(?P<name>(?P<host>(?:localhost|[a-z0-9][a-z0-9-]*(?:\.[a-z0-9-]+)+|[a-z0-9][a-z0-9-]*(?=:))(?::[0-9]{1,5})?)"
+    r"(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)+):(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})\Z"
+)
 
 
 class RunSection(BaseModel):

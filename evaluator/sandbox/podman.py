@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class PodmanSandbox:
             found: list[dict[str, Any]] = self.engine.json("image", "inspect", image.removeprefix("sha256:"))
         except EngineError as error:
             raise platform_failure("the image could not be looked at", error) from None
-        return image_judge(found[0], manifest)
+        return replace(image_judge(found[0], manifest), image=image)
 
     @contextmanager
     def unlearn(

@@ -65,6 +65,7 @@ class ProcessSandbox:
         return ImageReport(
             ok=True,
             image_id=f"sha256:{folder_key(folder, '')}",
+            image=image,
             size_bytes=size_bytes,
             user=str(os.geteuid()),
             architecture=platform.machine(),

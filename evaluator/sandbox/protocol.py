@@ -42,6 +42,7 @@ class ImageReport:
 
     ok: bool
     image_id: str
+    image: str = ""  # the reference to run and record: of a tag the digest that it stood for, else what was given
     problems: tuple[Mapping[str, str], ...] = ()
     size_bytes: int = 0
     user: str = ""

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.contract import IMAGE_REFERENCE, ManifestError, manifest_load, manifest_parse
+from evaluator.contract import (
+    ARCHIVE_REFERENCE,
+    IMAGE_REFERENCE,
+    IMAGE_TAG,
+    ManifestError,
+    manifest_load,
+    manifest_parse,
+)
 
 GOOD = {"contract": 1, "name": "rome", "version": "1", "kind": "editing", "division": "weights", "authors": ["A"]}
 
@@ -59,7 +66,35 @@ def test_the_digest_depends_on_content_not_on_order() -> None:
         ("host/team/x@sha256:" + "b" * 64, True),
         ("team/x:latest", False),
         ("x@sha256:12", False),
+        ("archive@sha256:" + "c" * 64, True),
+        ("sha256:" + "a" * 64 + "\n", False),
     ],
 )
 def test_only_a_digest_identifies_an_image(reference: str, by_digest: bool) -> None:
     assert bool(IMAGE_REFERENCE.match(reference)) is by_digest
+
+
+@pytest.mark.parametrize(
+    ("reference", "named"),
+    [
+        ("registry.example/team/x:1.0", ("registry.example", "registry.example/team/x", "1.0")),
+        ("localhost:5000/x:latest", ("localhost:5000", "localhost:5000/x", "latest")),
+        ("builder:5000/x:latest", ("builder:5000", "builder:5000/x", "latest")),
+        ("x:latest", None),
+        ("team/x:latest", None),
+        ("registry.example/team/x", None),
+        ("registry.example/team/../x:1", None),
+        ("registry.example/x:1@sha256:" + "b" * 64, None),
+        ("--flag.example/x:1\n", None),
+    ],
+)
+def test_a_tag_counts_only_with_the_registry_that_holds_it(reference: str, named: tuple[str, ...] | None) -> None:
+    found = IMAGE_TAG.match(reference)
+    assert (found and found.group("host", "name", "tag")) == named
+
+
+def test_an_archive_is_named_by_the_hash_of_its_file() -> None:
+    found = ARCHIVE_REFERENCE.match("archive@sha256:" + "c" * 64)
+    assert found is not None
+    assert found["sha256"] == "c" * 64
+    assert ARCHIVE_REFERENCE.match("registry.example/archive@sha256:" + "c" * 64) is None
