@@ -19,7 +19,7 @@ Division = Literal["weights", "system"]
 OptionalInput = Literal["retain", "neutral", "align", "triples"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-#: Exact bytes: a local image by its ID, a registry image by its manifest digest, or an uploaded archive by its own hash.
+#: Exact bytes: a local image by its ID, a registry image by its digest, or an uploaded archive by its own hash.
 #: A tag alone is never enough.
 IMAGE_REFERENCE = re.compile(r"^(?:[a-z0-9][a-z0-9._:/-]*@)?sha256:[0-9a-f]{64}\Z")
 #: An uploaded image archive, by the SHA-256 of the file: `uploads/<hex>.tar` of the data folder.
