@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from evaluator.commands.errors import METHOD_FAILED, PLATFORM_FAILED, clear_errors
-from evaluator.contract import PLATFORM_FAILURES, EvaluationFailed, Job, ManifestError, manifest_load
+from evaluator.contract import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, Job, ManifestError, manifest_load
 from evaluator.home import Home
 
 _PR_SET_PDEATHSIG = 1
@@ -52,7 +52,7 @@ def run(job: Annotated[Path, typer.Argument(help="a job file, see evaluator.cont
 
 
 def inspect(
-    image: Annotated[str, typer.Option(help="sha256:… or NAME@sha256:…")],
+    image: Annotated[str, typer.Option(help="sha256:…, NAME@sha256:…, NAME:TAG or archive@sha256:…")],
     manifest: Annotated[Path, typer.Option(help="method.toml or its JSON form")],
     backend: Annotated[str, typer.Option(help="podman or process")] = "podman",
 ) -> None:
@@ -84,7 +84,7 @@ def inspect(
                 "field": "image",
                 "value": image,
                 "problem": failure.detail or failure.code.value,
-                "remedy": failure.code.value,
+                "remedy": REMEDIES[failure.code],
             }
         ]
     typer.echo(json.dumps(report | {"problems": problems}))

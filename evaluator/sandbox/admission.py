@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluator.contract import Manifest
@@ -19,12 +19,39 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 #: Variables that change which code a program runs, or that ask a container runtime for devices.
 _REFUSED_VARIABLES = re.compile(r"^(LD_[A-Z_]+|GLIBC_TUNABLES|NVIDIA_\w+|GCONV_PATH)$")
 
-Problem = dict[str, str]
+#: Every layer's folder stands in one mount call of 4096 bytes, and with a user namespace its name is long: with
+#: podman 4.3 and its usual folders 28 layers started and 29 did not.
+MAX_LAYERS = 25
+
+Problem = Mapping[str, str]
+
+
+class ImageRefused(Exception):
+    """An image breaks a rule; `problems` are its reasons, each {field, value, problem, remedy}."""
+
+    def __init__(self, field: str, value: str, problem: str, remedy: str) -> None:
+        self.problems: tuple[Problem, ...] = (_problem(field, value, problem, remedy),)
+        super().__init__(f"{field}: {problem}")
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> ImageRefused:
+        """One refusal with several reasons."""
+        refusal = cls(**problems[0])
+        refusal.problems = tuple(problems)
+        return refusal
+
+    def __str__(self) -> str:
+        return "; ".join(f"{item['field']}: {item['problem']}" for item in self.problems)
 
 
 def max_image_bytes() -> int:
     text = os.environ.get(MAX_IMAGE_MB, "")
     return (int(text) if text.isdigit() else _DEFAULT_MAX_IMAGE_MB) << 20
+
+
+def machine_architecture() -> str:
+    """This machine's, by its name in images."""
+    return _MACHINES.get(platform.machine(), platform.machine())
 
 
 def too_large(size_bytes: int) -> Problem:
@@ -55,6 +82,8 @@ def image_judge(report: Mapping[str, Any], manifest: Manifest) -> ImageReport:
                 'add an ENTRYPOINT in exec form: it is started with "unlearn" or "serve"',
             )
         )
+    if wrong := layers_wrong(len((report.get("RootFS") or {}).get("Layers") or ())):
+        problems.append(wrong)
     if size_bytes > max_image_bytes():
         problems.append(too_large(size_bytes))
     if manifest.run.gpu:
@@ -72,6 +101,14 @@ def image_judge(report: Mapping[str, Any], manifest: Manifest) -> ImageReport:
     )
 
 
+def layers_wrong(count: int) -> Problem | None:
+    """What is wrong with an image of so many layers."""
+    if count <= MAX_LAYERS:
+        return None
+    remedy = "build with `podman build --squash-all`, or join RUN and COPY lines"
+    return _problem("layers", str(count), f"is over the cap of {MAX_LAYERS} layers", remedy)
+
+
 def _user(user: str) -> list[Problem]:
     name = user.partition(":")[0].strip()
     remedy = "add `USER 10001:10001` as the last USER line"
@@ -83,7 +120,7 @@ def _user(user: str) -> list[Problem]:
 
 
 def _architecture(architecture: str, system: str) -> list[Problem]:
-    here = _MACHINES.get(platform.machine(), platform.machine())
+    here = machine_architecture()
     if (architecture, system) != (here, "linux"):
         return [
             _problem(

@@ -43,7 +43,15 @@ class Container:
 
     @classmethod
     def open(
-        cls, engine: Engine, spec: ContainerSpec, *, volume_name: str, size_kb: int, files: int, lifetime_s: int
+        cls,
+        engine: Engine,
+        spec: ContainerSpec,
+        *,
+        image_id: str,
+        volume_name: str,
+        size_kb: int,
+        files: int,
+        lifetime_s: int,
     ) -> Container:
         """Make volume and container, not yet started. Raises `EvaluationFailed(platform_error | image_unavailable)`."""
         mounts_check(spec.mounts)
@@ -56,7 +64,7 @@ class Container:
         try:
             arguments = flags.create_arguments(
                 spec,
-                image_id=spec.image,
+                image_id=image_id,
                 volume=flags.volume_as_mount(volume.path, spec),
                 home_key=home_key,
                 cgroup=container.meter.name,
@@ -86,7 +94,7 @@ class Container:
                     return self.engine.run(*arguments).stdout.strip()
                 except EngineError as error:
                     failure = error
-        if "image not known" in failure.output or "no such image" in failure.output:
+        if failure.image_unknown():
             raise EvaluationFailed(FailureCode.IMAGE_UNAVAILABLE, f"{self.spec.image} is not on this machine")
         raise platform_failure("the container could not be created", failure)
 

@@ -36,13 +36,21 @@ class EngineError(Exception):
         self.output = output.strip()
         super().__init__(f"`{' '.join(command[:3])} …` ended with {code}: {self.output[-2000:]}")
 
+    def image_unknown(self) -> bool:
+        """Whether the engine has no such image."""
+        return "image not known" in self.output or "no such image" in self.output
+
 
 @dataclass(frozen=True)
 class Engine:
-    """Podman with its own configuration under `home`/sandbox. Every call is a child process; none needs a daemon."""
+    """Podman with its own configuration under `home`/sandbox. Every call is a child process; none needs a daemon.
+
+    `root`: a folder for images and containers of its own, instead of the machine's.
+    """
 
     home: Path
     program: str = "podman"
+    root: Path | None = None
     _environment: dict[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -78,32 +86,60 @@ class Engine:
         return found
 
     def command(self, *arguments: str) -> list[str]:
-        return [self.program, *arguments]
+        return [self.program, *self._places(), *arguments]
+
+    def _places(self) -> list[str]:
+        """Flags that lead to `root`. What must not outlive a restart of the machine lies beside it, in /run."""
+        if self.root is None:
+            return []
+        places = {"root": self.root / "root", "runroot": self.run_root(), "tmpdir": self.run_root() / "libpod"}
+        return ["--storage-driver", "overlay", *(f"--{name}={path}" for name, path in places.items())]
+
+    def run_root(self) -> Path:
+        assert self.root is not None
+        return self.root.with_name(f"{self.root.name}-run")
+
+    def storage(self) -> str:
+        """This engine's images as skopeo names them: a name follows."""
+        assert self.root is not None
+        return f"containers-storage:[overlay@{self.root / 'root'}+{self.run_root()}]"
 
     def environment(self) -> dict[str, str]:
         return dict(self._environment)
 
     def run(self, *arguments: str, timeout_s: float = 120.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Call the engine and wait. Raises `EngineError` on a non-zero status (if `check`), a timeout, or no engine."""
-        command = self.command(*arguments)
+        done = self._call(self.command(*arguments), self._environment, timeout_s=timeout_s, check=check)
+        out, err = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    def tool(self, *command: str, timeout_s: float, temporary: Path | None = None) -> bytes:
+        """What another program prints, called in the engine's environment. Raises `EngineError` like `run`.
+
+        `temporary`: where it puts large temporary files.
+        """
+        environment = self._environment | ({"TMPDIR": str(temporary)} if temporary else {})
+        return self._call(list(command), environment, timeout_s=timeout_s, check=True).stdout
+
+    def _call(
+        self, command: list[str], environment: dict[str, str], *, timeout_s: float, check: bool
+    ) -> subprocess.CompletedProcess[bytes]:
         self.configuration_write()
         try:
             done = subprocess.run(
                 command,
-                env=self._environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                text=True,
-                errors="replace",
                 timeout=timeout_s,
                 check=False,
             )
         except FileNotFoundError:
-            raise EngineError(command, 127, f"{self.program} is not installed") from None
+            raise EngineError(command, 127, f"{command[0]} is not installed") from None
         except subprocess.TimeoutExpired:
             raise EngineError(command, 124, f"no answer within {timeout_s:g} s") from None
         if check and done.returncode != 0:
-            raise EngineError(command, done.returncode, done.stderr or done.stdout)
+            raise EngineError(command, done.returncode, (done.stderr or done.stdout).decode(errors="replace"))
         return done
 
     def json(self, *arguments: str, timeout_s: float = 60.0) -> Any:
@@ -120,6 +156,10 @@ class Engine:
         if done.returncode > 1:
             raise EngineError(self.command("image", "exists"), done.returncode, done.stderr)
         return done.returncode == 0
+
+    def image_id(self, reference: str) -> str:
+        """64 hex digits. Raises `EngineError` when the store has no such image."""
+        return self.run("image", "inspect", "--format", "{{.Id}}", reference).stdout.strip().removeprefix("sha256:")
 
     def remove(self, *names: str) -> None:
         """Kill and remove containers by name or ID; silent about those that are already gone."""

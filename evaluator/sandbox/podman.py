@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evaluator.contract import EvaluationFailed, FailureCode, Manifest
+from evaluator.contract import IMAGE_TAG, EvaluationFailed, FailureCode, Manifest
 from evaluator.sandbox import flags
-from evaluator.sandbox.admission import image_judge
+from evaluator.sandbox.admission import ImageRefused, image_judge
 from evaluator.sandbox.cgroup import ROOT as CGROUPS
 from evaluator.sandbox.cgroup import Meter
 from evaluator.sandbox.container import Container, log_path
 from evaluator.sandbox.engine import Engine, EngineError, platform_failure
+from evaluator.sandbox.foreign import Images, not_here
 from evaluator.sandbox.health import health_wait
 from evaluator.sandbox.mounts import owner_key, volumes_sweep
 from evaluator.sandbox.output import Output
@@ -31,7 +32,7 @@ from evaluator.sandbox.protocol import (
     ServerHandle,
     ignore_progress,
 )
-from evaluator.sandbox.registry import image_pull
+from evaluator.sandbox.registry import tag_resolve
 from evaluator.sandbox.seccomp import PROFILE
 
 _DETAIL_BYTES = 4096
@@ -46,6 +47,7 @@ class PodmanSandbox:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.engine = Engine(home)
+        self.images = Images(self.engine)
 
     def check(self) -> list[str]:
         missing = self.engine.missing()
@@ -57,14 +59,37 @@ class PodmanSandbox:
         return missing
 
     def inspect(self, image: str, manifest: Manifest) -> ImageReport:
-        """Raises `EvaluationFailed(image_unavailable)` when there is no such image here or in its registry."""
+        """Raises `EvaluationFailed(image_unavailable)` when there is no such image here, in its registry or uploads."""
         try:
-            if (refusal := image_pull(self.engine, image)) is not None:
-                return refusal
-            found: list[dict[str, Any]] = self.engine.json("image", "inspect", image.removeprefix("sha256:"))
+            if IMAGE_TAG.match(image):
+                image = tag_resolve(self.engine, image)
+            with self.images.held(image, manifest) as (engine, image_id):
+                found: list[dict[str, Any]] = engine.json("image", "inspect", image_id.removeprefix("sha256:"))
+        except ImageRefused as refusal:
+            return ImageReport(ok=False, image=image, image_id="", problems=refusal.problems)
         except EngineError as error:
+            if error.image_unknown():
+                raise not_here(image) from None
             raise platform_failure("the image could not be looked at", error) from None
         return replace(image_judge(found[0], manifest), image=image)
+
+    def _container(self, spec: ContainerSpec, *, volume_name: str, size_kb: int, files: int) -> Container:
+        """A container that is not started yet; its image is loaded again if this machine lost it."""
+        try:
+            with self.images.held(spec.image) as (engine, image_id):
+                return Container.open(
+                    engine,
+                    spec,
+                    image_id=image_id,
+                    volume_name=volume_name,
+                    size_kb=size_kb,
+                    files=files,
+                    lifetime_s=spec.limits.wall_s,
+                )
+        except ImageRefused as refusal:
+            raise EvaluationFailed(FailureCode.IMAGE_REFUSED, str(refusal)) from None
+        except EngineError as error:
+            raise platform_failure("the image could not be looked up", error) from None
 
     @contextmanager
     def unlearn(
@@ -72,14 +97,7 @@ class PodmanSandbox:
     ) -> Iterator[ContainerExit]:
         """`scratch` stays unused: what a container writes lies in memory, sized, and goes with the context."""
         limits = spec.limits
-        container = Container.open(
-            self.engine,
-            spec,
-            volume_name="out",
-            size_kb=limits.out_mb * 1024,
-            files=limits.out_files,
-            lifetime_s=limits.wall_s,
-        )
+        container = self._container(spec, volume_name="out", size_kb=limits.out_mb * 1024, files=limits.out_files)
         try:
             output = Output(log_path(log), on_progress)
             began = time.monotonic()
@@ -102,14 +120,7 @@ class PodmanSandbox:
     @contextmanager
     def serve(self, spec: ContainerSpec, *, scratch: Path, log: Path, ready_s: float = 120.0) -> Iterator[Server]:
         """`extra` of the handle tells, once the server has ended, `exit` and `reason`."""
-        container = Container.open(
-            self.engine,
-            spec,
-            volume_name="sock",
-            size_kb=_SOCKET_KB,
-            files=_SOCKET_FILES,
-            lifetime_s=spec.limits.wall_s,
-        )
+        container = self._container(spec, volume_name="sock", size_kb=_SOCKET_KB, files=_SOCKET_FILES)
         follower: threading.Thread | None = None
         try:
             output = Output(log_path(log), after="serve")
@@ -152,19 +163,22 @@ class PodmanSandbox:
         filters = ["--filter", f"label={flags.LABEL_HOME}={home_key}"]
         if run_id is not None:
             filters += ["--filter", f"label={flags.LABEL_RUN}={run_id}"]
-        try:
-            found: list[dict[str, Any]] = self.engine.json("ps", "--all", "--format", "json", *filters) or []
-        except EngineError as error:
-            raise platform_failure("leftover containers could not be listed", error) from None
-        now = time.time()
-        old = [item["Id"] for item in found if run_id is not None or float(item["Labels"][flags.LABEL_DEADLINE]) < now]
-        self.engine.remove(*old)
+        engines = [self.engine, *([self.images.store.engine] if self.images.store.is_open() else [])]
+        now, removed = time.time(), 0
+        for engine in engines:
+            try:
+                found: list[dict[str, Any]] = engine.json("ps", "--all", "--format", "json", *filters) or []
+            except EngineError as error:
+                raise platform_failure("leftover containers could not be listed", error) from None
+            old = [c["Id"] for c in found if run_id is not None or float(c["Labels"][flags.LABEL_DEADLINE]) < now]
+            engine.remove(*old)
+            removed += len(old)
         keys = None if run_id is None else {owner_key(self.home, run_id, role) for role in ("unlearn", "serve")}
         mounts = volumes_sweep(keys)
         for key in keys or ():
             for group in CGROUPS.glob(f"*/palimpsest/{key}-*"):
                 Meter(f"/palimpsest/{group.name}").remove()
-        return len(old) + mounts
+        return removed + mounts
 
     def describe(self) -> dict[str, str]:
         try:
@@ -178,6 +192,7 @@ class PodmanSandbox:
             "engine": f"podman {engine}",
             "runtime": runtime,
             "kernel": platform.release(),
+            "image_store": self.images.store.kind(),
             "seccomp_sha256": hashlib.sha256(PROFILE.read_bytes()).hexdigest(),
         }
 

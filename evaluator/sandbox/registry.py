@@ -1,61 +1,106 @@
-"""Brings an image to this machine by digest, and not before a look at how large it says it is."""
+"""Brings an image from a registry: first what it says it is, then its bytes, always by digest."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
-import shutil
-import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 
-from evaluator.contract import IMAGE_REFERENCE, EvaluationFailed, FailureCode
-from evaluator.sandbox.admission import max_image_bytes, too_large
+from evaluator.contract import IMAGE_TAG, EvaluationFailed, FailureCode
+from evaluator.sandbox.admission import ImageRefused, max_image_bytes, too_large
+from evaluator.sandbox.blobs import Blob, digest_check
 from evaluator.sandbox.engine import Engine, EngineError
-from evaluator.sandbox.protocol import ImageReport
+from evaluator.sandbox.hosts import host_check, host_of, plain_http
+from evaluator.sandbox.manifests import ImageManifest, ImageParts, one_image
+from evaluator.sandbox.tarstream import shown
 
-#: Registries of this very machine speak plain HTTP; all others must have a certificate.
-_LOCAL = re.compile(r"^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?/")
+_ASK_S = 60.0
 _PULL_S = 1800.0
 
 
-def image_pull(engine: Engine, image: str) -> ImageReport | None:
-    """Make sure that `image` is in the local store; an `ImageReport` that refuses it when its layers are over the cap.
+@dataclass(frozen=True)
+class Announced:
+    """An image that a registry has: where, and what its manifest says."""
 
-    `sha256:<ID>` is only looked up; `NAME@sha256:<digest>` is pulled. Raises `EvaluationFailed(image_unavailable)`.
+    repository: str
+    manifest: bytes
+    parsed: ImageManifest
+
+    def packed_bytes(self) -> int:
+        return sum(layer.size for layer in self.parsed.layers)
+
+
+def tag_resolve(engine: Engine, image: str) -> str:
+    """`NAME@sha256:…` of the image that a tag stands for now. Raises `EvaluationFailed(image_unavailable)`."""
+    named = IMAGE_TAG.match(image)
+    assert named is not None
+    host_check(named["host"])
+    return f"{named['name']}@sha256:{hashlib.sha256(_raw(engine, image)).hexdigest()}"
+
+
+def image_announced(engine: Engine, image: str) -> Announced:
+    """What the registry says of `NAME@sha256:…`, from which a list of platforms leads to the image for this machine.
+
+    Raises `EvaluationFailed(image_unavailable)`, or `ImageRefused` when its layers are over the cap.
     """
-    if not IMAGE_REFERENCE.match(image):
-        raise _unavailable(image, "is not a reference by digest: give `sha256:<image ID>` or `NAME@sha256:<digest>`")
-    if engine.image_exists(image):
-        return None
-    if image.startswith("sha256:"):
-        raise _unavailable(image, "is not on this machine: load it first, or name it as NAME@sha256:<digest>")
-    host, slash, _ = image.partition("/")
-    if not slash or not ("." in host or _LOCAL.match(image)):
-        raise _unavailable(image, "names no registry: write it in full, as registry.example/name@sha256:<digest>")
-    plain = ["--tls-verify=false"] if _LOCAL.match(image) else []
-    size = _announced_bytes(engine, image, plain)
-    if size is not None and size > max_image_bytes():
-        return ImageReport(ok=False, image_id=image, problems=(too_large(size),), size_bytes=size)
+    name, _, digest = image.partition("@")
+    if not (host := host_of(name)):
+        raise unavailable(image, "names no registry: write it in full, as registry.example/name@sha256:<digest>")
+    host_check(host)
+    repository = re.sub(r":[^/]*$", "", name)
+
+    def read(wanted: str) -> bytes:
+        data = _raw(engine, f"{repository}@{wanted}")
+        digest_check("image", wanted, hashlib.sha256(data).hexdigest())
+        return data
+
+    manifest, parsed = one_image(read(digest), lambda item: read(item.digest))
+    found = Announced(repository, manifest, parsed)
+    if found.packed_bytes() > max_image_bytes():
+        raise ImageRefused(**too_large(found.packed_bytes()))
+    return found
+
+
+def image_copy(engine: Engine, announced: Announced, layout: Path) -> ImageParts:
+    """Copy an image's blobs into the folder `layout`. Raises `EvaluationFailed(image_unavailable)`."""
+    image = f"{announced.repository}@sha256:{hashlib.sha256(announced.manifest).hexdigest()}"
+    command = ["skopeo", "copy", "--quiet", *_plain("--src-tls-verify=false", image), f"docker://{image}"]
     try:
-        engine.run("pull", "--quiet", *plain, image, timeout_s=_PULL_S)
+        engine.tool(*command, f"dir:{layout}", timeout_s=_PULL_S, temporary=layout)
     except EngineError as error:
-        raise _unavailable(
-            image, f"could not be pulled: {error.output.splitlines()[-1] if error.output else error}"
-        ) from None
-    return None
+        if "no space left on device" in error.output:
+            raise ImageRefused(**too_large(announced.packed_bytes())) from None
+        raise unavailable(image, f"could not be pulled: {_last_line(error)}") from None
+    digest_check(
+        "manifest", image.partition("@")[2], hashlib.sha256((layout / "manifest.json").read_bytes()).hexdigest()
+    )
+    config, *layers = (_blob(layout, item.digest) for item in (announced.parsed.config, *announced.parsed.layers))
+    return ImageParts(announced.manifest, config, tuple(layers))
 
 
-def _announced_bytes(engine: Engine, image: str, plain: list[str]) -> int | None:
-    """Compressed size by the registry's manifest; None where skopeo is absent or the manifest lists platforms."""
-    if shutil.which("skopeo") is None:
-        return None
-    command = ["skopeo", "inspect", "--raw", *plain, f"docker://{image}"]
+def unavailable(image: str, problem: str) -> EvaluationFailed:
+    """`image` cannot be had, because it `problem`."""
+    return EvaluationFailed(FailureCode.IMAGE_UNAVAILABLE, f"image {shown(image)} {problem}")
+
+
+def _blob(layout: Path, digest: str) -> Blob:
+    path = layout / digest.removeprefix("sha256:")
+    return Blob(path, 0, path.stat().st_size, digest)
+
+
+def _raw(engine: Engine, image: str) -> bytes:
+    """The bytes of a manifest or index as the registry gives them."""
+    command = ["skopeo", "inspect", "--raw", *_plain("--tls-verify=false", image), f"docker://{image}"]
     try:
-        done = subprocess.run(command, env=engine.environment(), capture_output=True, timeout=60, check=False)
-        layers = json.loads(done.stdout)["layers"]
-        return sum(int(layer["size"]) for layer in layers)
-    except (OSError, subprocess.TimeoutExpired, ValueError, LookupError, TypeError):
-        return None
+        return engine.tool(*command, timeout_s=_ASK_S)
+    except EngineError as error:
+        raise unavailable(image, f"could not be found in its registry: {_last_line(error)}") from None
 
 
-def _unavailable(image: str, problem: str) -> EvaluationFailed:
-    return EvaluationFailed(FailureCode.IMAGE_UNAVAILABLE, f"image {image[:200]} {problem}")
+def _plain(flag: str, image: str) -> list[str]:
+    return [flag] if plain_http(host_of(image)) else []
+
+
+def _last_line(error: EngineError) -> str:
+    return error.output.splitlines()[-1][-300:] if error.output else str(error)

@@ -40,7 +40,13 @@ _ENV_KEPT = [
 ]
 
 #: Settings of the evaluator itself; no token of the command-line client.
-_ENV_TUNING = ("PALIMPSEST_MAX_IMAGE_MB", "PALIMPSEST_RELEASES")
+_ENV_TUNING = (
+    "PALIMPSEST_IMAGE_STORE_MB",
+    "PALIMPSEST_LOCAL_REGISTRY",
+    "PALIMPSEST_MAX_IMAGE_MB",
+    "PALIMPSEST_REGISTRIES",
+    "PALIMPSEST_RELEASES",
+)
 
 
 @dataclass(frozen=True)

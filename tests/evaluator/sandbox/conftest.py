@@ -1,5 +1,5 @@
 """Fixtures of the container tests."""
 
-from tests.evaluator.sandbox.containers import image, podman, spec
+from tests.evaluator.sandbox.containers import image, podman, registry, spec
 
-__all__ = ["image", "podman", "spec"]
+__all__ = ["image", "podman", "registry", "spec"]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from collections.abc import Callable
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from evaluator.contract import Limits, Manifest
 from evaluator.sandbox import ContainerSpec, Mount, PodmanSandbox, Role
+from evaluator.sandbox.hosts import LOCAL_REGISTRY
 from evaluator.sandbox.images import folder_image_build
 from evaluator.sandbox.oci import ImageConfig
 
@@ -28,7 +35,7 @@ def probe_image(home: Path, name: str = "probe", folder: Path = PROBE, **config:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> PodmanSandbox:
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanSandbox]:
     """The backend on this machine; without an engine the tests are skipped, on CI they fail."""
     sandbox = PodmanSandbox(tmp_path_factory.mktemp("home"))
     if missing := sandbox.check():
@@ -36,12 +43,35 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> PodmanSandbox:
         if os.environ.get("CI"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
-    return sandbox
+    yield sandbox
+    sandbox.images.store.close()
 
 
 @pytest.fixture(scope="session")
 def image(podman: PodmanSandbox) -> str:
     return probe_image(podman.home)
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real registry on this machine, where Debian's `docker-registry` is installed."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("docker-registry is not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    monkeypatch.setenv(LOCAL_REGISTRY, "1")
+    settings = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(tmp_path)}}, "http": {"addr": address}}
+    (tmp_path / "registry.yml").write_text(json.dumps(settings))
+    server = subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.yml")], stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection((address[:9], int(address[10:])), 1):
+            break
+        time.sleep(0.05)
+    yield address
+    server.terminate()
+    server.wait()
 
 
 @pytest.fixture

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,44 +82,6 @@ def test_a_registry_that_does_not_answer_makes_an_image_unavailable(podman: Podm
     with pytest.raises(EvaluationFailed) as caught:
         podman.inspect("localhost:1/team/x@sha256:" + "0" * 64, MANIFEST)
     assert caught.value.code is FailureCode.IMAGE_UNAVAILABLE
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[str]:
-    """A real registry on this machine, where Debian's `docker-registry` is installed."""
-    if shutil.which("docker-registry") is None:
-        pytest.skip("docker-registry is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    settings = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(tmp_path)}}, "http": {"addr": address}}
-    (tmp_path / "registry.yml").write_text(json.dumps(settings))
-    server = subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.yml")], stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection((address[:9], int(address[10:])), 1):
-            break
-        time.sleep(0.05)
-    yield address
-    server.terminate()
-    server.wait()
-
-
-@pytest.mark.container
-def test_an_image_is_pulled_by_its_digest_unless_it_is_too_large(
-    podman: PodmanSandbox, registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image_id = probe_image(podman.home, "probe-pulled", env={"WHY": "pulled"})
-    digest = tmp_path / "digest"
-    target = f"{registry}/team/probe"
-    podman.engine.run("push", "--tls-verify=false", "--digestfile", str(digest), image_id[7:], f"{target}:1")
-    podman.engine.run("rmi", "--force", image_id[7:])
-    reference = f"{target}@{digest.read_text()}"
-    monkeypatch.setenv(MAX_IMAGE_MB, "1")
-    assert [problem["field"] for problem in podman.inspect(reference, MANIFEST).problems] == ["size"]
-    monkeypatch.delenv(MAX_IMAGE_MB)
-    assert podman.inspect(reference, MANIFEST).image_id == image_id
-    podman.engine.run("rmi", "--force", image_id[7:])
 
 
 def test_the_same_input_gives_the_same_layer(tmp_path: Path) -> None:
