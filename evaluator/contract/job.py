@@ -31,8 +31,8 @@ class Job(BaseModel):
     """One evaluation: `python -m evaluator run JOB.json`.
 
     `release` is a slug; the evaluator finds its data under its own release directories, which the site
-    cannot read. `image` is a local image ID (`sha256:…`), `NAME@sha256:…`, or, for the `process` backend
-    only, the path of a method folder.
+    cannot read. `image` is a local image ID (`sha256:…`), `NAME@sha256:…`, an uploaded
+    `archive@sha256:…`, or, for the `process` backend only, the path of a method folder; never a tag.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 from evaluator.contract import Manifest
 from evaluator.sandbox.protocol import ImageReport
 
-#: Environment (and a row of the configuration page): the largest image, unpacked.
+#: Environment: the largest image, unpacked, in MB.
 MAX_IMAGE_MB = "PALIMPSEST_MAX_IMAGE_MB"
 _DEFAULT_MAX_IMAGE_MB = 20_000
 

@@ -76,11 +76,13 @@ class Images:
             with self.store.loading():
                 if self.store.find(key) is not None:
                     return
+                # skopeo keeps a copy of what it unpacks
                 packed = sum(blob.size for blob in parts.layers)
                 if archive:
-                    self.store.room_make(packed)
+                    self.store.room_make(2 * packed + looked.disk_bytes)
                     _stage(parts, layout)
-                self.store.room_make(packed + looked.disk_bytes)  # skopeo keeps a copy of what it unpacks
+                else:
+                    self.store.room_make(packed + looked.disk_bytes, held=packed)
                 self.store.load(layout, key, looked.image_id)
 
 

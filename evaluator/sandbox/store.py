@@ -64,7 +64,8 @@ class BoundedStore:
         return f"plain folder of {store_mb()} MB, bounded by a look at the disk: {_NO_LOOP}"
 
     def is_open(self) -> bool:
-        return os.path.ismount(self.mount)
+        """Whether it is mounted; by the kernel's list, as a folder of the same disk looks like any other folder."""
+        return any(line.split()[4] == str(self.mount) for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
     def open(self) -> None:
         """Mount it if it is not. Raises `EvaluationFailed(platform_error)`."""
@@ -105,16 +106,16 @@ class BoundedStore:
         """A folder of one's own in the store for what is on its way, gone afterwards; a slow one holds up no other."""
         self.open()
         self._repair()
-        with ExitStack() as holding:
-            with self._lock("arrive", fcntl.LOCK_EX):
-                self._arrivals_sweep()
-                folder = Path(tempfile.mkdtemp(dir=self._arrivals))
-                holding.enter_context(_locked(folder))
-            try:
+        try:
+            with ExitStack() as holding:
+                with self._lock("arrive", fcntl.LOCK_EX):
+                    self._arrivals_sweep()
+                    folder = Path(tempfile.mkdtemp(dir=self._arrivals))
+                    holding.enter_context(_locked(folder))
+                holding.callback(shutil.rmtree, folder, ignore_errors=True)
                 yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-        self._repair()
+        finally:
+            self._repair()
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -122,12 +123,15 @@ class BoundedStore:
         with self._lock("load", fcntl.LOCK_EX):
             yield
 
-    def room_make(self, needed: int) -> None:
+    def room_make(self, needed: int, *, held: int = 0) -> None:
         """Evict the images that were not used for the longest time until `needed` bytes are free, here and on the disk.
 
-        Raises `ImageRefused` when that much cannot be had here, `EvaluationFailed(platform_error)`
-        when the machine's own disk is too full.
+        `held`: what the caller has here already and keeps. Raises `ImageRefused` when that much cannot be had here,
+        without evicting anything if it never could; `EvaluationFailed(platform_error)` when the machine's own disk is
+        too full.
         """
+        if needed + held + _RESERVE > self._capacity():
+            raise self._no_room(needed + held)
         keys = sorted(self._marks(), key=lambda path: path.stat().st_mtime)
         while True:
             here = self._free() >= needed + _RESERVE
@@ -194,6 +198,9 @@ class BoundedStore:
         used = subprocess.run(["du", "-sk", str(self.plain)], capture_output=True, text=True, check=False).stdout
         return (store_mb() << 20) - (int(used.split()[0]) << 10 if used else 0)
 
+    def _capacity(self) -> int:
+        return shutil.disk_usage(self.mount).total if self.file.is_file() else store_mb() << 20
+
     def _no_room(self, needed: int) -> ImageRefused:
         size = f"{needed >> 20} MB" if needed else "more than its layers say"
         problem = f"does not fit: images may use {store_mb()} MB together, and those that run now stay"
@@ -217,18 +224,23 @@ class BoundedStore:
                     return
                 with self._lock("use", fcntl.LOCK_EX):
                     if not self.engine.run("ps", "--all", "--quiet", check=False).stdout.strip():
-                        logger.warning("the image store is made anew: a load was cut off")
-                        self.close()
-                        self.file.unlink(missing_ok=True)
-                        shutil.rmtree(self.plain, ignore_errors=True)
-                        self._mount()
+                        self._renew()
         except BlockingIOError:  # a load is going on, and the mark is its own
             return
+
+    def _renew(self) -> None:
+        logger.warning("the image store is made anew: a load was cut off")
+        with self._lock("mount", fcntl.LOCK_EX):
+            self.close()
+            self.file.unlink(missing_ok=True)
+            shutil.rmtree(self.plain, ignore_errors=True)
+            self._mount()
 
     def _mount(self) -> None:
         self.mount.mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         if _can_loop():
+            shutil.rmtree(self.plain, ignore_errors=True)
             size = store_mb() << 20
             if not (self.file.is_file() and self.file.stat().st_size == size and self._mount_file()):
                 self.file.unlink(missing_ok=True)
@@ -237,8 +249,9 @@ class BoundedStore:
                     raise platform_failure("the image store could not be mounted", OSError(str(self.file)))
         else:
             logger.warning("the image store is a plain folder: %s", _NO_LOOP)
+            self.file.unlink(missing_ok=True)
             self.plain.mkdir(exist_ok=True)
-            _call("mount", "--bind", str(self.plain), str(self.mount))
+            _call("mount", "--bind", "--make-private", str(self.plain), str(self.mount))
         self.mount.chmod(0o711)
         (self.mount / "used").mkdir(exist_ok=True)
         self._arrivals.mkdir(exist_ok=True)

@@ -217,7 +217,7 @@ RUN_BACKOFF_S = env.float("RUN_BACKOFF_S", default=5.0)  # times the attempt, af
 RUN_RING_AFTER_S = env.float("RUN_RING_AFTER_S", default=15.0)  # a run waiting longer gets its doorbell rung again
 RUNS_PER_HOST = env.int("RUNS_PER_HOST", default=1)
 WORKER_SILENT_S = env.float("WORKER_SILENT_S", default=60.0)
-INSPECT_WALL_S = env.float("INSPECT_WALL_S", default=120.0)
+INSPECT_WALL_S = env.float("INSPECT_WALL_S", default=900.0)  # pulling and looking through a large image included
 RANK_WALL_S = env.float("RANK_WALL_S", default=600.0)
 BOARD_RESAMPLES = env.int("BOARD_RESAMPLES", default=10_000)
 #: The slug of the control that leaves the base as it is; boards state every entry's difference to it.

@@ -16,7 +16,7 @@ CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 RUN = {"User": "10001:10001", "Entrypoint": ["/run"], "Env": ["PATH=/bin"]}
 
-Files = dict[str, bytes | tarfile.TarInfo]
+Entry = tuple[str, bytes] | tarfile.TarInfo
 
 
 def sha256(data: bytes) -> str:
@@ -31,7 +31,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", **more: A
     return info
 
 
-def tar(entries: Iterable[tuple[str, bytes] | tarfile.TarInfo], form: int = tarfile.GNU_FORMAT) -> bytes:
+def tar(entries: Iterable[Entry], form: int = tarfile.GNU_FORMAT) -> bytes:
     """A tar of (name, bytes) and of members that have no bytes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as archive:
@@ -88,16 +88,13 @@ def described(manifest: bytes, **more: Any) -> dict[str, Any]:
     return {"mediaType": MANIFEST_TYPE, "digest": f"sha256:{sha256(manifest)}", "size": len(manifest)} | more
 
 
-def docker_files(layers: list[bytes], config: bytes | None = None) -> dict[str, bytes]:
+def docker_files(layers: list[bytes], config: bytes | None = None, tag: str = "thief:1") -> dict[str, bytes]:
     """The files of docker's own form."""
     config = config or config_of([f"sha256:{sha256(layer)}" for layer in layers])
+    name = f"{sha256(config)}.json"
     names = [f"{sha256(layer)}/layer.tar" for layer in layers]
-    item = {"Config": f"{sha256(config)}.json", "RepoTags": ["thief:1"], "Layers": names}
-    return {
-        **dict(zip(names, layers, strict=True)),
-        item["Config"]: config,
-        "manifest.json": json.dumps([item]).encode(),
-    }  # type: ignore[dict-item]
+    manifest = [{"Config": name, "RepoTags": [tag], "Layers": names}]
+    return {**dict(zip(names, layers, strict=True)), name: config, "manifest.json": json.dumps(manifest).encode()}
 
 
 def upload(home: Path, data: bytes | dict[str, bytes]) -> str:

@@ -17,6 +17,7 @@ from evaluator.sandbox.admission import MAX_IMAGE_MB, MAX_LAYERS, ImageRefused
 from evaluator.sandbox.archive import archive_read
 from evaluator.sandbox.foreign import Looked, image_look
 from tests.evaluator.sandbox.archives import (
+    Entry,
     config_of,
     described,
     docker_files,
@@ -184,7 +185,11 @@ def test_what_a_layer_may_not_hold_is_refused_by_name(
 
 
 def test_links_inside_an_image_are_fine(tmp_path: Path) -> None:
-    links = [("a/file", b"x"), member("a/b", tarfile.SYMTYPE, "../etc"), member("c", tarfile.LNKTYPE, "a/file")]
+    links: list[Entry] = [
+        ("a/file", b"x"),
+        member("a/b", tarfile.SYMTYPE, "../etc"),
+        member("c", tarfile.LNKTYPE, "a/file"),
+    ]
     assert look(tmp_path, upload(tmp_path, oci_files([tar([*links, member("d", tarfile.SYMTYPE, "/etc")])]))).image_id
 
 
