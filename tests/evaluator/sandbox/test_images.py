@@ -15,6 +15,7 @@ import pytest
 from evaluator.contract import EvaluationFailed, FailureCode, Manifest
 from evaluator.sandbox import PodmanSandbox, layers
 from evaluator.sandbox.admission import MAX_IMAGE_MB, image_judge
+from evaluator.sandbox.hosts import LOCAL_REGISTRY
 from evaluator.sandbox.oci import Entry, ImageStore
 from tests.evaluator.sandbox.containers import MANIFEST, probe_image
 
@@ -78,7 +79,10 @@ def test_an_image_that_cannot_be_had_is_unavailable(podman: PodmanSandbox, refer
 
 
 @pytest.mark.container
-def test_a_registry_that_does_not_answer_makes_an_image_unavailable(podman: PodmanSandbox) -> None:
+def test_a_registry_that_does_not_answer_makes_an_image_unavailable(
+    podman: PodmanSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LOCAL_REGISTRY, "1")
     with pytest.raises(EvaluationFailed) as caught:
         podman.inspect("localhost:1/team/x@sha256:" + "0" * 64, MANIFEST)
     assert caught.value.code is FailureCode.IMAGE_UNAVAILABLE
