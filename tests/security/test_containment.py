@@ -151,7 +151,9 @@ def test_it_learns_nothing_of_the_run(found: dict[str, Any]) -> None:
 
 def test_every_flag_is_seen_by_the_engine(podman: PodmanSandbox, spec: SpecMaker) -> None:
     made = spec("say")
-    container = Container.open(podman.engine, made, volume_name="out", size_kb=1024, files=10, lifetime_s=5)
+    container = Container.open(
+        podman.engine, made, image_id=made.image, volume_name="out", size_kb=1024, files=10, lifetime_s=5
+    )
     try:
         report = container.report()
     finally:
@@ -168,7 +170,9 @@ def test_every_flag_is_seen_by_the_engine(podman: PodmanSandbox, spec: SpecMaker
 
 def test_a_flag_that_the_engine_dropped_is_noticed(podman: PodmanSandbox, spec: SpecMaker) -> None:
     made = spec("serve", role="serve")
-    container = Container.open(podman.engine, made, volume_name="sock", size_kb=64, files=8, lifetime_s=5)
+    container = Container.open(
+        podman.engine, made, image_id=made.image, volume_name="sock", size_kb=64, files=8, lifetime_s=5
+    )
     try:
         report = container.report()
     finally:
