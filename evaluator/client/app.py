@@ -1,4 +1,4 @@
-"""The `palimpsest` command: try a method here, submit it, follow it, read traces and boards."""
+"""The `palimpsest` command: begin a method, try it here, submit it, follow it, read traces and boards."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from evaluator.client import screen
 from evaluator.client.config import Config, config_load, config_save
+from evaluator.client.new import new
 from evaluator.client.site import Site, SiteRefused
 from evaluator.client.try_out import try_out
 from evaluator.contract import IMAGE_REFERENCE, ManifestError, manifest_load
@@ -231,6 +232,7 @@ def _refusals() -> Iterator[None]:
         sys.exit(130)
 
 
+app.command("new")(new)
 app.command("try")(try_out)
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from evaluator.contract import (
     EvaluationFailed,
+    FailureCode,
     Job,
     Limits,
     Manifest,
@@ -26,6 +28,10 @@ from evaluator.contract import (
 from evaluator.home import Home, write_atomically
 
 DEFAULT_RELEASE = "pretrained-facts-10-public"
+
+#: The reference methods, where this is a checkout of the repository.
+METHODS = Path(__file__).resolve().parents[2] / "methods"
+_BASE_ARGUMENT = re.compile(r"^ARG\s+BASE\b", re.MULTILINE)
 
 
 def _release_ready(home: Home, slug: str, console: Console) -> None:
@@ -62,17 +68,45 @@ def image_for(folder: Path, home: Home, backend: str, say: Console) -> str:
     """
     if backend == "process":
         return str(folder)
-    from evaluator.sandbox.engine import Engine
     from evaluator.sandbox.images import reference_image_build
 
     if (folder / "Containerfile").is_file():
-        say.print(f"Building the image of {folder.name} …")
-        done = Engine(home.root).run("build", "--quiet", str(folder), timeout_s=3600.0)
-        return f"sha256:{done.stdout.split()[-1].removeprefix('sha256:')}"
+        return _image_build(folder, home, say)
     for package in (folder, *folder.parents):
         if package.name == "methods" and (package / "__main__.py").is_file():
             return reference_image_build(home.root, package, progress=lambda text: say.print(f"  {text}"))
     raise typer.BadParameter(f"folder: {folder} has no Containerfile; write one, or give --image sha256:…")
+
+
+def _image_build(folder: Path, home: Home, say: Console) -> str:
+    """Build a Containerfile; where its `ARG BASE` cannot be fetched, on the reference image, which needs no registry.
+
+    Raises `EvaluationFailed(image_unavailable)` with the end of what the build printed.
+    """
+    from evaluator.sandbox.engine import Engine, EngineError
+    from evaluator.sandbox.images import reference_image_build
+
+    engine = Engine(home.root)
+
+    def build(*arguments: str) -> str:
+        done = engine.run("build", "--quiet", *arguments, str(folder), timeout_s=3600.0)
+        return f"sha256:{done.stdout.split()[-1].removeprefix('sha256:')}"
+
+    say.print(f"Building the image of {folder.name} …")
+    try:
+        try:
+            return build()
+        except EngineError as error:
+            unreachable = "initializing source" in error.output or "short-name" in error.output
+            if not unreachable or not _BASE_ARGUMENT.search((folder / "Containerfile").read_text()):
+                raise
+        say.print("  its base image cannot be fetched from here; building on the reference image of this machine")
+        reference = reference_image_build(home.root, METHODS, progress=lambda text: say.print(f"  {text}"))
+        return build("--network", "none", "--build-arg", f"BASE={reference.removeprefix('sha256:')}")
+    except EngineError as error:
+        raise EvaluationFailed(
+            FailureCode.IMAGE_UNAVAILABLE, f"{folder / 'Containerfile'} does not build:\n{error.output[-2000:]}"
+        ) from None
 
 
 def _job(home: Home, *, manifest: Manifest, image: str, release: str, seed: int, backend: str, threads: int) -> Job:
@@ -121,9 +155,7 @@ def try_out(
     try:
         manifest = manifest_load(folder / "method.toml")
     except OSError:
-        raise typer.BadParameter(
-            f"folder: {folder} has no method.toml; `docs/contract.md` shows a minimal one"
-        ) from None
+        raise typer.BadParameter(f"folder: {folder} has no method.toml; `palimpsest new` writes one") from None
     except ManifestError as error:
         for problem in error.problems:
             console.print(
