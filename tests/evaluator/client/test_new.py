@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,22 +10,9 @@ from pathlib import Path
 import pytest
 
 from evaluator.contract import manifest_load
+from tests.evaluator.client.command import palimpsest, scores_of
 
-ROOT = Path(__file__).parents[3]
 FILES = {"method.toml", "entrypoint.py", "Containerfile", "README.md", "test_method.py"}
-
-
-def palimpsest(*arguments: str, home: Path | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    if home is not None:
-        environment["PALIMPSEST_HOME"] = str(home)
-    command = [sys.executable, "-m", "evaluator.client", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=400)
-
-
-def scores_of(done: subprocess.CompletedProcess[str]) -> dict[str, float]:
-    assert done.returncode == 0, done.stderr
-    return {score["key"]: score["value"] for score in json.loads(done.stdout)["scores"]}
 
 
 @pytest.fixture
