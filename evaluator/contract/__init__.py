@@ -1,5 +1,6 @@
 """The contract: schemas and the rules that both worlds share. The one room of the evaluator that the site imports."""
 
+from evaluator.contract.archive import HEAD_BYTES, archive_fault
 from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, FailureCode
 from evaluator.contract.folder import data_folder
 from evaluator.contract.job import ContainerJob, Job, Limits
@@ -23,6 +24,7 @@ from evaluator.contract.scorecard import STAGES, MetricInfo, MetricScore, Progre
 __all__ = [
     "ARCHIVE_REFERENCE",
     "CONTRACT_VERSION",
+    "HEAD_BYTES",
     "IMAGE_REFERENCE",
     "IMAGE_TAG",
     "PLATFORM_FAILURES",
@@ -48,6 +50,7 @@ __all__ = [
     "Scorecard",
     "Stage",
     "TriplesEntry",
+    "archive_fault",
     "data_folder",
     "ladder_up",
     "manifest_load",

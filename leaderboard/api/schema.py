@@ -14,6 +14,13 @@ _MEANING = {
     403: "Not allowed for you.",
     404: "Not known.",
     409: "It exists already, or is in a state that does not allow this.",
+    410: "It was here and is no more.",
+    411: "The length of the body is missing.",
+    412: "Another version of the tus protocol.",
+    413: "More bytes than are taken.",
+    415: "Not the media type of this address.",
+    460: "The checksum is not that of what arrived; nothing of it was kept.",
+    507: "The disk of the site is too full.",
     429: "Too much in too short a time.",
 }
 

@@ -10,6 +10,7 @@ from leaderboard.api.views.docs import DocsView, SchemaView
 from leaderboard.api.views.methods import MethodViewSet
 from leaderboard.api.views.runs import RunViewSet
 from leaderboard.api.views.submissions import SubmissionViewSet
+from leaderboard.api.views.uploads import UploadListView, UploadView
 
 app_name = "api"
 
@@ -25,5 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/auth/token/", TokenView.as_view(), name="token"),
     path("v1/boards/", BoardListView.as_view(), name="board-list"),
     path("v1/boards/<slug:slug>/", BoardView.as_view(), name="board"),
+    path("v1/uploads/", UploadListView.as_view(), name="upload-list"),
+    path("v1/uploads/<slug:id>/", UploadView.as_view(), name="upload"),
     path("v1/", include(router.urls)),
 ]

@@ -19,3 +19,8 @@ def submission_id_make() -> str:
 def run_id_make() -> str:
     """An id such as `r7k2m9qx4bdw`: 54 bits of chance."""
     return "r" + _token(11)
+
+
+def upload_id_make() -> str:
+    """An id such as `u7k2m9qx4bdwh5t8ync3v`: 98 bits of chance, for it is an address that a file is written to."""
+    return "u" + _token(20)

@@ -61,3 +61,21 @@ class Conflict(Refused):
     """The thing is in a state that does not allow this any more."""
 
     status = 409
+
+
+class Gone(Refused):
+    """The thing was here and is no more."""
+
+    status = 410
+
+
+class TooLarge(Refused):
+    """More bytes than are taken."""
+
+    status = 413
+
+
+class NoSpace(Refused):
+    """The disk of the site is too full for this."""
+
+    status = 507

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from evaluator.contract import IMAGE_REFERENCE, Manifest, ManifestError, manifest_parse
+from evaluator.contract import ARCHIVE_REFERENCE, IMAGE_REFERENCE, IMAGE_TAG, Manifest, ManifestError, manifest_parse
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release, ReleaseState
 from leaderboard.core.problems import Problem, problem_make
 from leaderboard.methods.models import Submission, SubmissionState
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import RunState
+from leaderboard.uploads.selectors import upload_complete
 
 MAX_SEEDS = 5
 
@@ -46,20 +47,58 @@ def _storable(data: Any) -> bool:
         return False
 
 
-def image_check(image: str, problems: list[Problem]) -> None:
-    """By digest; the process backend (development without containers) takes the path of a method folder too."""
-    if IMAGE_REFERENCE.match(image):
-        return
-    if settings.EVALUATOR_BACKEND == "process" and Path(image).is_absolute() and Path(image).is_dir():
-        return
-    problems.append(
-        problem_make(
-            "image",
-            image,
-            "is not an image digest",
-            "give the image ID `sha256:<64 hex digits>` or `NAME@sha256:<64 hex digits>`; a tag can change",
+def image_check(image: str, user: User, problems: list[Problem]) -> None:
+    """By digest, by tag, or an archive that this person has uploaded.
+
+    The process backend (development without containers) takes the path of a method folder too.
+    """
+    if ARCHIVE_REFERENCE.match(image):
+        _archive_check(image, user, problems)
+    elif IMAGE_REFERENCE.match(image):
+        if not image.startswith("sha256:") or not _is_of_anothers_archive(image, user):
+            return
+        remedy = "upload the archive yourself, or name the image by its registry"
+        problems.append(problem_make("image", image, "came here in somebody else's upload", remedy))
+    elif not IMAGE_TAG.match(image) and not _is_folder(image):
+        remedy = (
+            "give `sha256:<64 hex digits>` (an image ID), `NAME@sha256:<64 hex digits>`, "
+            "`HOST/NAME:TAG` with the registry's host, or upload the archive"
         )
+        problems.append(problem_make("image", image, "is not a reference to an image", remedy))
+
+
+def image_digest(image: str) -> str:
+    """What makes two references one image: the digest, or a development folder's path; empty for a tag."""
+    return image.rsplit("@", 1)[-1] if IMAGE_REFERENCE.match(image) or _is_folder(image) else ""
+
+
+def archive_sha256(image: str) -> str:
+    """The hash of an uploaded archive; empty for any other image."""
+    found = ARCHIVE_REFERENCE.match(image)
+    return found["sha256"] if found else ""
+
+
+def archive_problem(image: str) -> Problem:
+    remedy = "upload the archive yourself, wait until it is COMPLETE, and submit the `image` that it is given"
+    return problem_make("image", image, "is not one of your uploads", remedy)
+
+
+def _archive_check(image: str, user: User, problems: list[Problem]) -> None:
+    if upload_complete(owner=user, sha256=archive_sha256(image)) is None:
+        problems.append(archive_problem(image))
+
+
+def _is_of_anothers_archive(image: str, user: User) -> bool:
+    """Whether an image ID is on this host because somebody else uploaded the archive, and not for this person too."""
+    found = Submission.objects.filter(Q(image_id=image) | Q(inspection__image_id=image))
+    return (
+        found.filter(image__startswith="archive@").exclude(submitter=user).exists()
+        and not found.filter(submitter=user).exists()
     )
+
+
+def _is_folder(image: str) -> bool:
+    return settings.EVALUATOR_BACKEND == "process" and Path(image).is_absolute() and Path(image).is_dir()
 
 
 def releases_check(slugs: Sequence[str], manifest: Manifest | None, problems: list[Problem]) -> list[Release]:

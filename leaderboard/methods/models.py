@@ -72,14 +72,22 @@ class Method(models.Model):
 
 
 class Submission(models.Model):
-    """One image by digest with one manifest: a version of a method."""
+    """One image with one manifest: a version of a method."""
 
     id = models.CharField(primary_key=True, max_length=16, default=submission_id_make, editable=False)
     method = models.ForeignKey(Method, on_delete=models.PROTECT, related_name="submissions")
     submitter = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="submissions")
     version = models.CharField(max_length=40)
-    image = models.CharField(max_length=400, help_text="By digest, as it was submitted.")
-    image_id = models.CharField(max_length=80, blank=True, help_text="As the inspection resolved it.")
+    image = models.CharField(
+        max_length=400, help_text="As it was submitted: by digest, by tag, or an uploaded archive."
+    )
+    resolved = models.CharField(
+        max_length=400, blank=True, help_text="What runs use: never a tag. Empty until a tag is resolved."
+    )
+    digest = models.CharField(
+        max_length=400, blank=True, help_text="Of `resolved`: two names of one digest are one image."
+    )
+    image_id = models.CharField(max_length=80, blank=True, help_text="Of the image itself, as the inspection found it.")
     manifest: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField()
     manifest_sha256 = models.CharField(max_length=64)
     division = models.CharField(max_length=10, choices=Division.choices)
@@ -95,7 +103,19 @@ class Submission(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
-        constraints = (models.UniqueConstraint(fields=["image", "manifest_sha256"], name="submission_once_per_digest"),)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["digest", "manifest_sha256"],
+                condition=~models.Q(digest="") & ~models.Q(state="REFUSED"),
+                name="submission_once_per_digest",
+            ),
+            # The same image by another way: pulled, uploaded, or loaded on the host.
+            models.UniqueConstraint(
+                fields=["image_id", "manifest_sha256"],
+                condition=~models.Q(image_id=""),
+                name="submission_once_per_image",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.method.name} {self.version} ({self.id})"

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import slugify
 
@@ -25,6 +26,7 @@ from leaderboard.runs.doorbell import BOARD_PUBLISH, SUBMISSION_INSPECT, doorbel
 from leaderboard.runs.evaluator import Answer, evaluator_call
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import FINAL
+from leaderboard.uploads.services import upload_claim
 
 logger = structlog.get_logger(__name__)
 
@@ -93,15 +95,16 @@ def submission_create(
 ) -> Submission:
     """Take in one image with its manifest, for inspection.
 
-    Without `method` the manifest's name decides: the user's method of that slug, registered now if it is new. A
-    digest that was refused before may be sent again by the same user (an image that was missing may be there now);
-    any other repeat is refused and names the earlier submission.
+    `image` is a digest, a tag (`HOST/NAME:TAG`, resolved at the inspection) or `archive@sha256:…` of the user's own
+    upload. Without `method` the manifest's name decides: the user's method of that slug, registered now if it is new.
+    What was refused before may be sent again by the same user (an image that was missing may be there now); any other
+    repeat is refused and names the earlier submission.
 
     Raises `Refused`, `Duplicate`, `NotAllowed`, `QuotaSpent`.
     """
     problems: list[Problem] = []
     parsed = checks.manifest_check(manifest, problems)
-    checks.image_check(image, problems)
+    checks.image_check(image, user, problems)
     found = checks.releases_check(releases, parsed, problems)
     given_seeds = checks.seeds_check(seeds, problems)
     if method and not Method.objects.filter(slug=method).exists():
@@ -114,9 +117,13 @@ def submission_create(
         raise QuotaSpent([problem_make("quota", value, "is spent", remedy)])
     with transaction.atomic():
         owned = _method_for(user, method, parsed)
-        earlier = Submission.objects.filter(image=image, manifest_sha256=parsed.digest()).first()
+        digest = checks.image_digest(image)
+        earlier = _earlier(image, digest, parsed.digest())
         fields: dict[str, Any] = {
             "method": owned,
+            "image": image,
+            "resolved": image if digest else "",
+            "digest": digest,
             "version": parsed.version,
             "manifest": parsed.model_dump(mode="json"),
             "division": parsed.division,
@@ -126,22 +133,16 @@ def submission_create(
             "inspection_tries": 0,
         }
         if earlier is None:
-            submission = Submission(submitter=user, image=image, manifest_sha256=parsed.digest(), **fields)
+            submission = Submission(submitter=user, manifest_sha256=parsed.digest(), **fields)
         elif earlier.state == SubmissionState.REFUSED and earlier.submitter_id == user.pk:
             submission = earlier
             for name, value in (fields | {"state": SubmissionState.SUBMITTED, "created_at": timezone.now()}).items():
                 setattr(submission, name, value)
         else:
-            raise Duplicate(
-                [
-                    problem_make(
-                        "image",
-                        image,
-                        f"was submitted already with this manifest: submission {earlier.id}",
-                        "follow the earlier one, or change the image or the manifest's version",
-                    )
-                ]
-            )
+            raise Duplicate([_repeat(image, earlier)])
+        archive = checks.archive_sha256(image)
+        if archive and not upload_claim(user=user, sha256=archive):  # it expired in this moment
+            raise Refused([checks.archive_problem(image)])
         try:
             with transaction.atomic():
                 submission.save()
@@ -164,8 +165,9 @@ def submission_inspect(*, submission_id: str) -> Submission | None:
     submission = Submission.objects.get(id=submission_id)
     answer = _inspect(submission)
     report = _report(answer)
-    if answer.code == _INSPECT_OK and report.get("ok"):
-        return _accept(submission, report)
+    resolved = submission.resolved or str(report.get("image", ""))
+    if answer.code == _INSPECT_OK and report.get("ok") and checks.image_digest(resolved):
+        return _accept(submission, report, resolved)
     if answer.code == _INSPECT_REFUSED and report.get("problems"):
         return _refuse(submission, report, report["problems"])
     logger.error("inspection failed", submission=submission_id, code=answer.code, stderr=answer.stderr[-2000:])
@@ -242,16 +244,37 @@ def _report(answer: Answer) -> dict[str, Any]:
     return report if isinstance(report, dict) else {}
 
 
-def _accept(submission: Submission, report: dict[str, Any]) -> Submission:
-    with transaction.atomic():
-        if _move(
-            submission.id,
-            SubmissionState.INSPECTING,
-            SubmissionState.ACCEPTED,
-            image_id=str(report.get("image_id", ""))[:80],
-            inspection=report,
-        ):
-            _runs_enqueue(submission)
+def _earlier(image: str, digest: str, manifest_sha256: str) -> Submission | None:
+    """What a submission of this image would repeat. A tag repeats only what is not resolved yet: it may move later."""
+    found = Submission.objects.filter(manifest_sha256=manifest_sha256, digest=digest)
+    if not digest:
+        found = found.filter(image=image).exclude(state=SubmissionState.WITHDRAWN)
+    order = {SubmissionState.REFUSED: 1}  # what is refused may be sent again: a live one says no first
+    return min(found, key=lambda one: order.get(SubmissionState(one.state), 0), default=None)
+
+
+def _repeat(image: str, earlier: Submission) -> Problem:
+    problem = f"was submitted already with this manifest: submission {earlier.id}"
+    return problem_make(
+        "image", image, problem, "follow the earlier one, or change the image or the manifest's version"
+    )
+
+
+def _accept(submission: Submission, report: dict[str, Any], resolved: str) -> Submission:
+    digest, image_id = checks.image_digest(resolved), str(report.get("image_id", ""))[:80]
+    changes = {"resolved": resolved, "digest": digest, "image_id": image_id, "inspection": report}
+    try:
+        with transaction.atomic():
+            if _move(submission.id, SubmissionState.INSPECTING, SubmissionState.ACCEPTED, **changes):
+                _runs_enqueue(submission)
+    except IntegrityError:  # the same image under another name
+        same = Q(digest=digest) | Q(image_id=image_id)
+        earlier = Submission.objects.filter(same, manifest_sha256=submission.manifest_sha256).exclude(
+            Q(id=submission.id) | Q(state=SubmissionState.REFUSED)
+        )
+        if (first := earlier.first()) is None:
+            raise
+        return _refuse(submission, report, [_repeat(submission.image, first)])
     submission.refresh_from_db()
     return submission
 

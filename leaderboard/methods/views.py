@@ -212,19 +212,19 @@ def submit(request: HttpRequest) -> HttpResponse:
                 messages.success(request, "Submitted. The image is being inspected; this page follows it.")
                 return redirect("methods:submission", submission_id=submission.id)
         else:
-            form.problems_add(_problems_beside(form))
+            form.problems_add(_problems_beside(form, user))
     else:
         form = SubmissionForm(user=user, initial=initial_of(request.GET, slugs=release_slugs_open_to_submit()))
     context = {"form": form, "left": checks.quota_left(user)}
     return render(request, "methods/submit.html", context, status=400 if form.errors else 200)
 
 
-def _problems_beside(form: SubmissionForm) -> list[Problem]:
+def _problems_beside(form: SubmissionForm, user: User) -> list[Problem]:
     """What the service would refuse too, when the form is refused already: a person mends everything in one go."""
     data, found = form.cleaned_data, list[Problem]()
     manifest = checks.manifest_check(data["manifest_table"], found) if "manifest_table" in data else None
     if data.get("image"):
-        checks.image_check(data["image"], found)
+        checks.image_check(data["image"], user, found)
     if "releases" in data:
         checks.releases_check(data["releases"], manifest, found)
     if "seeds" in data:

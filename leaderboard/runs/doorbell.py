@@ -11,6 +11,7 @@ logger = structlog.get_logger(__name__)
 
 RUN_NEXT = "leaderboard.runs.tasks.run_next"
 SUBMISSION_INSPECT = "leaderboard.methods.tasks.submission_inspect"
+UPLOAD_FINISH = "leaderboard.uploads.tasks.upload_finish"
 BOARD_PUBLISH = "leaderboard.boards.tasks.board_publish"
 
 

@@ -19,6 +19,7 @@ from leaderboard.runs.models import Run, Worker
 from leaderboard.runs.selectors import run_claimable
 from leaderboard.runs.states import ACTIVE, RunState
 from leaderboard.runs.worker import run_sweep
+from leaderboard.uploads.services import uploads_sweep
 
 logger = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ def reap() -> dict[str, int]:
         "past_deadline": reap_past_deadline(now=now),
         "orphans": reap_orphans(),
         "uninspected": reap_uninspected(now=now),
+        "uploads": uploads_sweep(now=now),
         "workers_forgotten": Worker.objects.filter(seen_at__lt=now - _WORKER_FORGET).delete()[0],
     }
 

@@ -215,7 +215,7 @@ def _job_write(run: Run, folder: Path) -> Path:
     job = Job(
         run_id=run.id,
         release=run.release.slug,
-        image=_image_of(run),
+        image=run.submission.resolved,  # by what a host that does not have it can get it
         manifest=manifest_parse(run.submission.manifest),
         seed=run.seed,
         threads=settings.EVALUATOR_THREADS,
@@ -229,14 +229,6 @@ def _job_write(run: Run, folder: Path) -> Path:
     draft.write_text(json.dumps(job.model_dump(mode="json"), indent=1))
     draft.replace(path)
     return path
-
-
-def _image_of(run: Run) -> str:
-    """What the inspection resolved the digest to; the process backend has no images and takes the folder itself."""
-    submission = run.submission
-    if settings.EVALUATOR_BACKEND == "process":
-        return submission.image
-    return submission.image_id or submission.image
 
 
 def _leftover_kill(folder: Path) -> None:

@@ -36,9 +36,16 @@ def inspect(argv: list[str]) -> int:
         return 1
     bad = image.endswith(REFUSED_DIGEST)
     problem = {"field": "image.user", "value": "root", "problem": "runs as root", "remedy": "set USER 65534"}
-    report = {"ok": not bad, "image_id": image.rsplit("@", 1)[-1], "problems": [problem] if bad else []}
+    by_digest = image if "sha256:" in image else f"{image.rpartition(':')[0]}@{tag_digest(image)}"
+    image_id = by_digest.rsplit("@", 1)[-1]
+    report = {"ok": not bad, "image": by_digest, "image_id": image_id, "problems": [problem] if bad else []}
     print(json.dumps(report | {"size_bytes": 1, "user": "root" if bad else "65534", "architecture": "amd64"}))
     return 2 if bad else 0
+
+
+def tag_digest(image: str) -> str:
+    """Where a tag points: `tags.json`, written by the test that plays the registry."""
+    return str(json.loads((HOME / "tags.json").read_text())[image])
 
 
 def run(argv: list[str]) -> int:

@@ -117,7 +117,7 @@ def test_local_faults_are_told_before_anything_is_sent(shell: Shell) -> None:
         "submit", "method", "--image", "latest", "--benchmark", "x", code=1, PALIMPSEST_URL="http://127.0.0.1:9"
     )
     assert "colour" in done.stderr
-    assert "is not an image digest" in done.stderr
+    assert "is not a reference to an image" in done.stderr
     assert "cannot be reached" not in done.stderr
 
 

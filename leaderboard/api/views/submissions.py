@@ -52,6 +52,7 @@ class SubmissionSerializer(serializers.ModelSerializer[Submission]):
             "division",
             "state",
             "image",
+            "resolved",
             "image_id",
             "manifest",
             "manifest_sha256",
@@ -76,7 +77,10 @@ class SubmissionSerializer(serializers.ModelSerializer[Submission]):
 
 
 class SubmissionInputSerializer(serializers.Serializer[Any]):
-    image = serializers.CharField(max_length=400, help_text="`sha256:…` (a local image ID) or `NAME@sha256:…`.")
+    image = serializers.CharField(
+        max_length=400,
+        help_text="`NAME@sha256:…`, `HOST/NAME:TAG`, `archive@sha256:…` (your own upload) or `sha256:…` (an image ID).",
+    )
     manifest = serializers.JSONField(help_text="The manifest (`method.toml`) as JSON.")
     releases = serializers.ListField(
         child=serializers.CharField(max_length=80), max_length=20, help_text="Slugs of benchmark releases."
@@ -124,7 +128,7 @@ class SubmissionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         responses=answers(SubmissionSerializer, status=201, errors=(400, 401, 403, 409)),
     )
     def create(self, request: Request) -> Response:
-        """Submit an image by digest with its manifest. It is inspected at once, then queued."""
+        """Submit an image with its manifest. It is inspected at once, then queued."""
         given = SubmissionInputSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         submission = submission_create(user=request.user, **given.validated_data)  # type: ignore[arg-type]

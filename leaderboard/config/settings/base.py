@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "leaderboard.accounts",
     "leaderboard.benchmarks",
     "leaderboard.methods",
+    "leaderboard.uploads",
     "leaderboard.runs",
     "leaderboard.boards",
     "leaderboard.traces",
@@ -161,6 +162,7 @@ REST_FRAMEWORK = {
         "user": env.str("THROTTLE_USER", default="600/min"),
         "login": env.str("THROTTLE_LOGIN", default="20/min"),
         "submit": env.str("THROTTLE_SUBMIT", default="60/min"),
+        "upload": env.str("THROTTLE_UPLOAD", default="1200/min"),
     },
     "EXCEPTION_HANDLER": "leaderboard.api.errors.problems_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -182,6 +184,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RunStateEnum": "leaderboard.runs.states.RunState",
         "SubmissionStateEnum": "leaderboard.methods.models.SubmissionState",
+        "UploadStateEnum": "leaderboard.uploads.models.UploadState",
         "ReleaseStateEnum": "leaderboard.benchmarks.models.ReleaseState",
     },
 }
@@ -225,5 +228,13 @@ BASE_METHOD = env.str("BASE_METHOD", default="untouched-base")
 #: Accepted submissions that one user may make in 24 hours; runs that the platform failed cost nothing.
 SUBMISSIONS_PER_DAY = env.int("SUBMISSIONS_PER_DAY", default=20)
 TRACE_MAX_MB = env.int("TRACE_MAX_MB", default=512)
+
+# --- uploads of image archives; MB are millions of bytes -------------------------------------------------------------
+UPLOAD_MAX_MB = env.int("UPLOAD_MAX_MB", default=8192)
+UPLOADS_OPEN_PER_USER = env.int("UPLOADS_OPEN_PER_USER", default=3)
+UPLOAD_MB_PER_DAY = env.int("UPLOAD_MB_PER_DAY", default=32_768)  # one user's, in 24 hours; not for organisers
+UPLOAD_DISK_RESERVE_MB = env.int("UPLOAD_DISK_RESERVE_MB", default=5_000)  # stays free: images are loaded there too
+UPLOAD_IDLE_H = env.float("UPLOAD_IDLE_H", default=24.0)  # an unfinished one that nothing comes for is removed
+UPLOAD_KEEP_DAYS = env.float("UPLOAD_KEEP_DAYS", default=7.0)  # a finished one that no live submission names
 
 LOGGING = logging_config(json=env.bool("LOG_JSON", default=False), level=env.str("LOG_LEVEL", default="INFO"))

@@ -14,6 +14,6 @@ ALLOWED_HOSTS = ["*"]
 # A real file, not memory: other processes and threads of a test must see the same rows, in WAL mode.
 DATABASES["default"]["TEST"] = {"NAME": str(PALIMPSEST_HOME / "test.sqlite3")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast, and only here
-REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] = dict.fromkeys(("anon", "user", "login", "submit"), "100000/min")
+REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"] = dict.fromkeys(("anon", "user", "login", "submit", "upload"), "100000/min")
 ACCOUNT_RATE_LIMITS = False
 BOARD_RESAMPLES = 200

@@ -61,7 +61,7 @@ def test_every_fault_is_said_at_once_and_nothing_is_lost(client: Client, user: U
     assert answer.status_code == 400
     assert Submission.objects.count() == 0
     for expected in (
-        "is not an image digest",
+        "is not a reference to an image",
         "did you mean `division`",
         "name at least one benchmark",
         "“one” is not a",
@@ -77,7 +77,7 @@ def test_a_manifest_that_cannot_be_parsed_does_not_hide_the_other_faults(
     client.force_login(user)
     page = client.post("/submit/", form(public, image="latest", manifest="name = ")).content.decode()
     assert "cannot be parsed" in page
-    assert "is not an image digest" in page
+    assert "is not a reference to an image" in page
 
 
 def test_an_uploaded_manifest_is_kept_when_it_is_refused(client: Client, user: User, public: Release) -> None:

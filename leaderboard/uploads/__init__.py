@@ -1,0 +1,1 @@
+"""Image archives that people upload: received in pieces, checked, and kept while a submission names them."""
