@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,18 +13,17 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from evaluator.client import screen
 from evaluator.client.config import Config, config_load, config_save
 from evaluator.client.new import new
+from evaluator.client.options import EXIT_REFUSED, TokenOption, UrlOption, refusals
 from evaluator.client.site import Site, SiteRefused
 from evaluator.client.try_out import try_out
-from evaluator.contract import IMAGE_REFERENCE, ManifestError, manifest_load
+from evaluator.client.upload import archive_upload, upload
+from evaluator.contract import IMAGE_REFERENCE, IMAGE_TAG, ManifestError, manifest_load
 
-EXIT_REFUSED, EXIT_NOT_SCORED = 1, 3
+EXIT_NOT_SCORED = 3
 _FINAL_SUBMISSION = {"REFUSED", "WITHDRAWN"}
 _FINAL_RUN = {"SCORED", "FAILED_METHOD", "FAILED_PLATFORM", "TIMED_OUT", "CANCELLED"}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
-
-UrlOption = Annotated[str | None, typer.Option("--url", help="Address of the site; else PALIMPSEST_URL or `login`.")]
-TokenOption = Annotated[str | None, typer.Option("--token", help="API token; else PALIMPSEST_TOKEN or `login`.")]
 
 
 @app.command()
@@ -38,7 +34,7 @@ def login(
 ) -> None:
     """Make a token and keep it in ~/.config/palimpsest/config.toml."""
     config = config_load(url=url)
-    with _refusals(), Site(Config(config.url, "")) as site:
+    with refusals(), Site(Config(config.url, "")) as site:
         answer = site.post("auth/token/", {"username": username, "password": password})
     path = config_save(Config(config.url, answer["token"]))
     screen.out.print(f"signed in at {config.url} as {answer['username']}; the token is in {path}", soft_wrap=True)
@@ -49,7 +45,7 @@ def logout() -> None:
     """Delete the token, here and on the site."""
     config = config_load()
     if config.token:
-        with _refusals(), Site(config) as site:
+        with refusals(), Site(config) as site:
             site.delete("auth/token/")
     config_save(Config(config.url, ""))
 
@@ -57,10 +53,16 @@ def logout() -> None:
 @app.command()
 def submit(
     folder: Annotated[Path, typer.Argument(help="The method's folder, or its method.toml.")],
-    image: Annotated[str, typer.Option(help="`sha256:…` (a local image ID) or `NAME@sha256:…`.")],
     benchmark: Annotated[
         list[str], typer.Option("--benchmark", "--release", "-b", help="A benchmark release; may be repeated.")
     ],
+    image: Annotated[
+        str,
+        typer.Option(help="`NAME@sha256:…`, `HOST/NAME:TAG`, `archive@sha256:…` or `sha256:…` (an image ID)."),
+    ] = "",
+    archive: Annotated[
+        Path | None, typer.Option(help="Upload this file of `docker save` or `podman save`, and submit it.")
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="May be repeated; default 0.")] = None,
     method: Annotated[str, typer.Option(help="Slug of a registered method; else the manifest's name decides.")] = "",
     tryout: Annotated[bool, typer.Option("--tryout/--no-tryout", help="Run on the public split first.")] = True,
@@ -68,17 +70,21 @@ def submit(
     url: UrlOption = None,
     token: TokenOption = None,
 ) -> None:
-    """Submit an image by digest with the manifest of a method folder."""
+    """Submit an image, by reference or as a file, with the manifest of a method folder."""
     body: dict[str, Any] = {
         "image": image,
-        "manifest": _manifest(folder, image),
+        "manifest": _manifest(folder, image, archive),
         "releases": benchmark,
         "tryout": tryout,
         "seeds": seed or [0],
     }
     if method:
         body["method"] = method
-    with _refusals(), Site(config_load(url=url, token=token)) as site:
+    with refusals(), Site(config_load(url=url, token=token)) as site:
+        if archive is not None:
+            for slug in benchmark:
+                site.get(f"benchmarks/{slug}/")  # a wrong name is told before gigabytes are sent
+            body["image"] = archive_upload(site, archive)
         submission = site.post("submissions/", body)
         screen.submission_print(submission)
         if wait:
@@ -94,7 +100,7 @@ def status(
     token: TokenOption = None,
 ) -> None:
     """Show a submission or a run: state, place in the queue, scores, or why it failed and what to do."""
-    with _refusals(), Site(config_load(url=url, token=token)) as site:
+    with refusals(), Site(config_load(url=url, token=token)) as site:
         if watch:
             _follow(site, ident)
             return
@@ -117,7 +123,7 @@ def traces(
     """Download a run's trace, one row a probe; of a hidden split without its texts."""
     target = out or Path(f"{run}.parquet")
     kind = "jsonl.gz" if target.name.endswith((".jsonl.gz", ".jsonl")) else "parquet"
-    with _refusals(), Site(config_load(url=url, token=token)) as site:
+    with refusals(), Site(config_load(url=url, token=token)) as site:
         found = site.get(f"runs/{run}/")
         if found["trace_redacted"] is None:
             problem = f"has no trace: it is {found['state']}"
@@ -155,7 +161,7 @@ def board(
     token: TokenOption = None,
 ) -> None:
     """Show a board."""
-    with _refusals(), Site(config_load(url=url, token=token)) as site:
+    with refusals(), Site(config_load(url=url, token=token)) as site:
         found = site.get(f"boards/{slug}/")
     if as_json:
         print(json.dumps(found, indent=2))
@@ -168,7 +174,7 @@ def main() -> None:
     app()
 
 
-def _manifest(folder: Path, image: str) -> dict[str, Any]:
+def _manifest(folder: Path, image: str, archive: Path | None) -> dict[str, Any]:
     """The manifest as JSON. Local faults are told before anything is sent."""
     path = folder / "method.toml" if folder.is_dir() else folder
     problems: list[dict[str, str]] = []
@@ -181,13 +187,26 @@ def _manifest(folder: Path, image: str) -> dict[str, Any]:
         problem = f"cannot be read: {error.strerror}"
         remedy = "give the folder that has method.toml"
         problems.append({"field": "manifest", "value": str(path), "problem": problem, "remedy": remedy})
-    if not IMAGE_REFERENCE.match(image) and not Path(image).is_absolute():
-        remedy = "give its ID (`podman image inspect --format '{{.Id}}' NAME`, with `sha256:` before it)"
-        problems.append({"field": "image", "value": image, "problem": "is not an image digest", "remedy": remedy})
+    problems += _image_problems(image, archive)
     if problems:
         screen.problems_print(problems)
         raise typer.Exit(EXIT_REFUSED)
     return manifest
+
+
+def _image_problems(image: str, archive: Path | None) -> list[dict[str, str]]:
+    if archive is not None:
+        if not image:
+            return []
+        problem, remedy = "is given beside --archive", "give one of the two"
+    elif not image:
+        problem, remedy = "is missing", "give --image REFERENCE, or --archive FILE to upload it"
+    elif IMAGE_REFERENCE.match(image) or IMAGE_TAG.match(image) or Path(image).is_absolute():
+        return []
+    else:
+        problem = "is not a reference to an image"
+        remedy = "give NAME@sha256:…, HOST/NAME:TAG with the registry's host, or --archive FILE of `docker save`"
+    return [{"field": "image", "value": image, "problem": problem, "remedy": remedy}]
 
 
 def _follow(site: Site, ident: str, *, every_s: float = 2.0) -> None:
@@ -220,20 +239,9 @@ def _path(ident: str) -> str:
     return f"runs/{ident}/" if ident.startswith("r") else f"submissions/{ident}/"
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """A refusal of the site is printed problem by problem; exit status 1."""
-    try:
-        yield
-    except SiteRefused as error:
-        screen.problems_print(error.problems)
-        raise typer.Exit(EXIT_REFUSED) from None
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 app.command("new")(new)
 app.command("try")(try_out)
+app.command()(upload)
 
 if __name__ == "__main__":
     main()

@@ -76,7 +76,16 @@ class Site:
             draft.unlink(missing_ok=True)
         return digest.hexdigest()
 
+    def send(self, method: str, path: str, *, headers: dict[str, str], content: bytes = b"") -> dict[str, str]:
+        """Any method on `/api/v1/<path>`, body no JSON; the answer's headers, by names in small letters."""
+        answer = self._answer(method, path, headers=headers, content=content)
+        return {name.lower(): value for name, value in answer.headers.items()}
+
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        answer = self._answer(method, path, **arguments)
+        return answer.json() if answer.content else None
+
+    def _answer(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         try:
             answer = self._http.request(method, f"/api/v1/{path}", **arguments)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -95,7 +104,7 @@ class Site:
             )
         if not answer.is_success:
             raise SiteRefused(_problems(answer), answer.status_code)
-        return answer.json() if answer.content else None
+        return answer
 
 
 def _problems(answer: httpx2.Response) -> list[Problem]:
