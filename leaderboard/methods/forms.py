@@ -31,12 +31,14 @@ needs = []                # any of "retain", "neutral", "align", "triples"
 
 
 class SubmissionForm(forms.Form):
-    """One image by digest, one manifest, and the benchmarks that it goes to."""
+    """One image, one manifest, and the benchmarks that it goes to."""
 
     image = forms.CharField(
-        label="Image digest",
+        label="Image reference",
         max_length=400,
-        help_text="The image ID <code>sha256:…</code> or <code>name@sha256:…</code>. A tag alone can move.",
+        help_text="<code>host/name@sha256:…</code>, or <code>host/name:tag</code>: the tag is looked up once, and the "
+        "digest that it has then is what runs.",
+        error_messages={"required": "The image is missing: give its reference, or upload the file."},
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off", "class": "code"}),
     )
     manifest = forms.CharField(

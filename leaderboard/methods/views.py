@@ -26,6 +26,7 @@ from leaderboard.methods.models import Division, Kind, Method, Submission, Submi
 from leaderboard.methods.policies import may_see_problems, may_submit_for, may_withdraw
 from leaderboard.methods.toml import manifest_toml
 from leaderboard.runs.views import STOP_POLLING
+from leaderboard.uploads.policies import max_bytes
 
 _SETTLED = {SubmissionState.REFUSED, SubmissionState.WITHDRAWN}
 _KEY_COLUMNS = ("overall", "forgetting", "generality", "locality", "har", "over_refusal", "extraction_strength")
@@ -56,6 +57,7 @@ def method_detail(request: HttpRequest, slug: str) -> HttpResponse:
     latest = submissions[0] if submissions else None
     boards = _placements(slug)
     cited = latest.manifest.get("authors") if latest else None
+    by_file = bool(latest and checks.archive_sha256(latest.image))
     context = {
         "method": method,
         "submissions": submissions,
@@ -65,6 +67,8 @@ def method_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "may_submit": may_submit_for(request.user, method),
         "divisions": dict(Division.choices),
         "release": _public_release(latest) if latest else "",
+        "repeat_by_file": by_file,
+        "repeat_image": (latest.image_id if by_file else latest.resolved or latest.image) if latest else "",
         "toml": request.build_absolute_uri(reverse("methods:toml", args=[latest.id])) if latest else "",
         "bibtex": bibtex(
             key=f"palimpsest-{method.slug}",
@@ -215,7 +219,7 @@ def submit(request: HttpRequest) -> HttpResponse:
             form.problems_add(_problems_beside(form, user))
     else:
         form = SubmissionForm(user=user, initial=initial_of(request.GET, slugs=release_slugs_open_to_submit()))
-    context = {"form": form, "left": checks.quota_left(user)}
+    context = {"form": form, "left": checks.quota_left(user), "upload_max": max_bytes()}
     return render(request, "methods/submit.html", context, status=400 if form.errors else 200)
 
 

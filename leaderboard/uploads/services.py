@@ -47,7 +47,7 @@ def upload_create(*, user: User, size: int, filename: str = "", sha256: str = ""
     """Open an upload of `size` bytes. Raises `Refused`, `TooLarge`, `QuotaSpent`, `NoSpace`."""
     problems: list[Problem] = []
     policies.size_check(size, problems)
-    filename = filename.replace("\\", "/").rsplit("/", 1)[-1].strip() or "image.tar"
+    filename = " ".join(filename.replace("\\", "/").rsplit("/", 1)[-1].split()) or "image.tar"
     for field, value, most in (("filename", filename, 255), ("fingerprint", fingerprint, 200)):
         if len(value) > most or not value.isprintable():
             problem = "is too long, or has characters that cannot be shown"

@@ -68,6 +68,7 @@ def live_site(toy_home: Path, reference_image: str) -> Iterator[LiveSite]:
         "DJANGO_SETTINGS_MODULE": "leaderboard.config.settings.embedded",
         "EVALUATOR_BACKEND": "podman",
         "BOARD_RESAMPLES": "500",
+        "UPLOAD_DISK_RESERVE_MB": "0",
         "HF_HUB_OFFLINE": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -162,7 +163,7 @@ def scored(live_site: LiveSite, browser: Any) -> Scored:
     register(page, "ada")
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Submit").click()
     page.get_by_label("Manifest", exact=True).fill(manifest_text("constant_refusal"))
-    page.get_by_label("Image digest").fill(live_site.image)
+    page.get_by_label("Image reference").fill(live_site.image)
     page.get_by_label("hidden split", exact=False).check()
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url("**/submissions/*/")

@@ -91,6 +91,12 @@ def short(digest: str, length: int = 12) -> str:
     return f"{head}{colon}{tail[:length]}"
 
 
+@register.filter
+def image_short(image: str) -> str:
+    """A reference to an image with its digest cut; a tag stays whole."""
+    return f"{short(image)}…" if "sha256:" in image else image
+
+
 @register.simple_tag
 def whisker(score: Score, reference: float | None = None) -> SafeString:
     """A picture of a value in [0, 1] with its interval, on an axis 100 wide; `reference` is a dashed tick."""

@@ -140,7 +140,7 @@ def test_a_piece_without_a_length_is_a_411(tus: Tus) -> None:
         ({"Upload_Length": "many"}, "Upload-Length"),
         ({"Upload_Length": "12"}, "size"),
         ({"Upload_Metadata": "filename ?"}, "Upload-Metadata"),
-        ({"Upload_Metadata": metadata(filename="a\nb.tar")}, "filename"),
+        ({"Upload_Metadata": metadata(filename="a\x07b.tar")}, "filename"),
         ({"Upload_Metadata": metadata(sha256="ABC")}, "sha256"),
         ({"Upload_Metadata": metadata(fingerprint="f" * 201)}, "fingerprint"),
     ],
