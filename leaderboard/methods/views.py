@@ -219,7 +219,7 @@ def submit(request: HttpRequest) -> HttpResponse:
             form.problems_add(_problems_beside(form, user))
     else:
         form = SubmissionForm(user=user, initial=initial_of(request.GET, slugs=release_slugs_open_to_submit()))
-    context = {"form": form, "left": checks.quota_left(user), "upload_max": max_bytes()}
+    context = {"form": form, "left": checks.quota_left(user), "upload_max_gb": max_bytes() / 1e9}
     return render(request, "methods/submit.html", context, status=400 if form.errors else 200)
 
 

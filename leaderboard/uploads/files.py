@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-_GROUP_ENTERS = 0o750  # the site and the evaluator; nobody else
+_GROUP_ENTERS = 0o750  # the site, and those who back it up
 
 
 class OffsetMoved(Exception):
@@ -29,9 +29,15 @@ class PartBusy(Exception):
 
 def uploads_folder() -> Path:
     """`$PALIMPSEST_HOME/uploads`, made when it is not there; the parts are in `incoming/`."""
-    folder = Path(settings.PALIMPSEST_HOME) / "uploads"
-    for path in (folder, folder / "incoming"):
-        path.mkdir(mode=_GROUP_ENTERS, parents=True, exist_ok=True)
+    home = Path(settings.PALIMPSEST_HOME)
+    folder = home / "uploads"
+    if not (folder / ".lock").exists():
+        for path in (folder, folder / "incoming"):
+            path.mkdir(mode=_GROUP_ENTERS, parents=True, exist_ok=True)
+        (folder / ".lock").touch(mode=0o600)
+        if os.geteuid() == 0:  # a worker that is root came first: the web server's user must be able to write here
+            for path in (folder, folder / "incoming", folder / ".lock"):
+                os.chown(path, home.stat().st_uid, home.stat().st_gid)
     return folder
 
 
@@ -47,7 +53,7 @@ def archive_path(sha256: str) -> Path:
 @contextmanager
 def folder_lock() -> Iterator[None]:
     """Held while it is decided which finished files exist. It lies in the folder: who shares that shares the lock."""
-    descriptor = os.open(uploads_folder() / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(uploads_folder() / ".lock", os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -60,9 +66,10 @@ def part_create(upload_id: str) -> None:
 
 
 def part_length(upload_id: str) -> int | None:
-    """Bytes of the part; None when there is none."""
+    """Bytes of the part; None when there is none. It is opened, for a network file system is only then asked anew."""
     try:
-        return part_path(upload_id).stat().st_size
+        with part_path(upload_id).open("rb") as handle:
+            return os.fstat(handle.fileno()).st_size
     except FileNotFoundError:
         return None
 

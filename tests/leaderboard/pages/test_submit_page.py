@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.test import Client
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
 from leaderboard.methods.models import Submission
+from leaderboard.methods.services import submission_inspect
 from leaderboard.methods.toml import manifest_toml
 from tests.leaderboard.conftest import digest_make, manifest_make
 
@@ -111,6 +113,44 @@ def test_the_method_page_tells_how_to_repeat_it(client: Client, user: User, publ
     assert made.image in page
     assert client.get(f"/submissions/{made.id}/method.toml").content.decode() == manifest_toml(made.manifest)
     assert client.get(f"/submissions/{made.id}/manifest.json").json() == made.manifest
+
+
+def test_a_tag_is_shown_as_submitted_and_as_run(client: Client, user: User, public: Release, tmp_path: Path) -> None:
+    client.force_login(user)
+    (tmp_path / "tags.json").write_text(json.dumps({"registry.example/me/method:1": digest_make(7)}))
+    client.post("/submit/", form(public, image="registry.example/me/method:1"))
+    made = Submission.objects.get()
+    page = client.get(f"/submissions/{made.id}/").content.decode()
+    assert "registry.example/me/method:1" in page
+    assert "the tag is looked up at the inspection" in page
+    submission_inspect(submission_id=made.id)
+    page = client.get(f"/submissions/{made.id}/").content.decode()
+    assert "registry.example/me/method:1" in page
+    resolved = f"registry.example/me/method@{digest_make(7)}"
+    assert resolved in page
+    assert f"--image {resolved}" in client.get("/methods/from-the-form/").content.decode()
+
+
+def test_the_page_of_an_uploaded_method_says_that_its_image_is_in_no_registry(
+    client: Client, user: User, public: Release
+) -> None:
+    client.force_login(user)
+    client.post("/submit/", form(public))
+    made = Submission.objects.get()
+    Submission.objects.update(image="archive@sha256:" + "a" * 64, image_id=digest_make(9))
+    page = client.get("/methods/from-the-form/").content.decode()
+    assert "is in no registry" in page
+    assert f"--image {digest_make(9)}" in page
+    assert "Image ID" in client.get(f"/submissions/{made.id}/").content.decode()
+
+
+def test_the_form_offers_a_file_and_without_scripts_the_command(client: Client, user: User, settings: Any) -> None:
+    client.force_login(user)
+    settings.UPLOAD_MAX_MB = 2000
+    page = client.get("/submit/").content.decode()
+    assert 'data-upload="/api/v1/uploads/"' in page
+    assert "palimpsest submit FOLDER --archive FILE" in page
+    assert "up to 2 GB" in page
 
 
 def test_withdrawing_is_for_the_submitter(client: Client, user: User, stranger: User, public: Release) -> None:

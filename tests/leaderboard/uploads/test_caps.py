@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import namedtuple
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +156,15 @@ def test_an_upload_whose_finish_was_lost_is_rung_for_again(tus: Tus, django_capt
         uploads_sweep(now=later(seconds=60))
         uploads_sweep(now=later(seconds=61))
     assert len(rung) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_that_a_root_worker_made_first_belongs_to_the_web_servers_user(settings: Any, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 10_000, 10_000)
+    settings.PALIMPSEST_HOME = home
+    uploads_sweep(now=timezone.now())
+    made = [home / "uploads", *(home / "uploads").iterdir()]
+    assert len(made) == 3
+    assert {path.stat().st_uid for path in made} == {10_000}
