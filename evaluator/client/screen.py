@@ -56,7 +56,8 @@ def run_print(run: dict[str, Any]) -> None:
     """One run with its scores, or why it failed and what to do."""
     run_line_print(run)
     if run.get("queue_position"):
-        out.print(f"  place in the queue: {run['queue_position']}")
+        start = f", expected to start {run['expected_start']}" if run.get("expected_start") else ""
+        out.print(f"  place in the queue: {run['queue_position']}{start}", highlight=False)
     if not run["is_final"] and run["stage"]:
         fraction = "" if run["fraction"] is None else f" {run['fraction']:.0%}"
         out.print(f"  {escape(run['stage'])}{fraction} {escape(run['message'])}", highlight=False)

@@ -29,15 +29,19 @@ class Channel(filesystem.Channel):
         name = f"{round(time.monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
         draft = folder / f".{name}.new"
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(dumps(message).encode())
             os.replace(draft, folder / name)
         except OSError as error:
+            draft.unlink(missing_ok=True)
             raise ChannelError(f"cannot add a message to {folder}: {error}") from error
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         try:
             return super()._get(queue)
-        except ValueError as error:  # cut short by a full disk or a crash; the reaper rings again
+        except (ValueError, OSError, ChannelError) as error:
+            # Cut short by a full disk or a crash, or the folder is gone: the reaper rings again. Kombu would let the
+            # worker die of it, and its runs with it.
             logger.warning("a doorbell message could not be read", error=str(error))
             raise Empty from None
 

@@ -29,14 +29,14 @@ def secret_key_load(home: Path) -> str:
     return path.read_text().strip()
 
 
-def sqlite_config(path: Path) -> dict[str, Any]:
-    """SQLite for several processes: WAL, and writers that queue up instead of failing half-way."""
+def sqlite_config(path: Path, *, busy_s: float = 20) -> dict[str, Any]:
+    """SQLite for several processes: WAL, and writers that queue up, `busy_s` at most, instead of failing half-way."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
+            "timeout": busy_s,
             "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA foreign_keys=ON;",
         },
     }

@@ -23,6 +23,7 @@ class Run(models.Model):
     state = models.CharField(max_length=16, choices=RunState.choices, default=RunState.QUEUED, db_index=True)
     attempt = models.PositiveSmallIntegerField(default=0, help_text="How often a worker has started it.")
     priority = models.SmallIntegerField(default=0, help_text="Higher goes first.")
+    retries = models.PositiveSmallIntegerField(default=0, help_text="How often its submitter has queued it again.")
     waits_for = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="followers")
 
     fence = models.PositiveIntegerField(
@@ -32,6 +33,9 @@ class Run(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     deadline_at = models.DateTimeField(null=True, blank=True)
+    suspected_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the reaper first found its lease out of date; a heartbeat clears it."
+    )
     rung_at = models.DateTimeField(null=True, blank=True, help_text="When its doorbell was last rung.")
     cancel_requested = models.BooleanField(default=False)
     needs_sweep = models.BooleanField(default=False, help_text="A worker died: containers may be left on `sweep_host`.")

@@ -10,13 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+
 from evaluator.contract import REMEDIES, FailureCode, ladder_up
+from leaderboard.core.problems import Problem, problem_make
 from leaderboard.core.viewers import Viewer, is_organiser
 from leaderboard.runs.models import Run, Score
 from leaderboard.runs.states import ACTIVE, RETRYABLE, RunState
 
 HIDDEN_DECIMALS = 3
-_DURATION_BUCKETS_S = ((60, "under 1 min"), (300, "1–5 min"), (900, "5–15 min"), (3600, "15–60 min"))
+_DURATION_STEPS = (
+    (60, "under 1 min"),
+    (300, "1–5 min"),
+    (900, "5–15 min"),
+    (3600, "15–60 min"),
+    (float("inf"), "over 1 h"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class RunView:
     trace_rows: int = 0
     may_cancel: bool = False
     may_retry: bool = False
+    retries_left: int | None = None  # None: not for this viewer to say, or without a bound
 
 
 def is_submitter(viewer: Viewer, run: Run) -> bool:
@@ -94,7 +104,25 @@ def may_cancel(viewer: Viewer, run: Run) -> bool:
 
 
 def may_retry(viewer: Viewer, run: Run) -> bool:
-    return run.state in RETRYABLE and is_organiser(viewer)
+    """Never a run that has a score or that its method failed: nobody rolls the dice again."""
+    if is_organiser(viewer):
+        return run.state in RETRYABLE
+    return (
+        run.state == RunState.FAILED_PLATFORM
+        and is_submitter(viewer, run)
+        and run.retries < settings.RUN_SUBMITTER_RETRIES
+    )
+
+
+def retry_problem(viewer: Viewer, run: Run) -> Problem:
+    """Why `viewer` may not retry `run`, and what to do instead."""
+    if run.state == RunState.FAILED_PLATFORM:
+        return problem_make("run", run.id, f"was retried {run.retries} times by its submitter", "ask an organiser")
+    if run.state in RETRYABLE:
+        return problem_make("run", run.id, f"is {run.state}", "only organisers repeat it; ask one, or submit anew")
+    return problem_make(
+        "run", run.id, f"is {run.state}", "only FAILED_PLATFORM and TIMED_OUT runs are retried; submit anew"
+    )
 
 
 def number_withhold(key: str, value: float | None) -> float | None:
@@ -155,7 +183,15 @@ def run_view(run: Run, viewer: Viewer) -> RunView:
         trace_rows=trace.rows if trace else 0,
         may_cancel=may_cancel(viewer, run),
         may_retry=may_retry(viewer, run),
+        retries_left=_retries_left(viewer, run),
     )
+
+
+def _retries_left(viewer: Viewer, run: Run) -> int | None:
+    if run.state != RunState.FAILED_PLATFORM or is_organiser(viewer) or not is_submitter(viewer, run):
+        return None
+    bound: int = settings.RUN_SUBMITTER_RETRIES
+    return max(0, bound - run.retries)
 
 
 def _score_view(score: Score, info: dict[str, Any], *, exact: bool) -> ScoreView:
@@ -182,7 +218,17 @@ def _duration(run: Run, *, exact: bool) -> str:
     seconds = (run.finished_at - run.started_at).total_seconds()
     if exact:
         return f"{seconds:.0f} s"
-    return next((label for limit, label in _DURATION_BUCKETS_S if seconds < limit), "over 1 h")
+    return next(label for limit, label in _DURATION_STEPS if seconds < limit)
+
+
+def duration_step_s(seconds: float) -> float:
+    """The middle of the step in which a duration is shown to everybody; 2 hours for the last."""
+    low = 0.0
+    for limit, _ in _DURATION_STEPS[:-1]:
+        if seconds < limit:
+            return (low + limit) / 2
+        low = limit
+    return 7200.0
 
 
 def _significant(value: float, digits: int) -> float:

@@ -1,4 +1,8 @@
-"""The reaper: finds runs that nobody takes care of any more. One function a case; each is safe to run twice."""
+"""The reaper: finds runs that nobody takes care of any more. One function a case; each is safe to run twice.
+
+Times in rows are wall-clock times of several hosts, and clocks are set. So no time alone takes a run from a worker:
+a lease that looks old is only suspected at first, and a beat of its worker, whatever its clock says, clears it.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ logger = structlog.get_logger(__name__)
 
 _ACTOR = "reaper"
 _WORKER_FORGET = timedelta(days=1)
+_CLOCKS_DIFFER = timedelta(minutes=1)  # between hosts, at most, before it looks like a clock that was set
 
 
 def reap() -> dict[str, int]:
@@ -33,7 +38,7 @@ def reap() -> dict[str, int]:
     return {
         "never_started": reap_never_started(now=now),
         "silent": reap_silent(now=now),
-        "past_deadline": reap_past_deadline(now=now),
+        "past_deadline": reap_past_deadline(),
         "orphans": reap_orphans(),
         "uninspected": reap_uninspected(now=now),
         "uploads": uploads_sweep(now=now),
@@ -46,8 +51,8 @@ def reap_never_started(*, now: datetime) -> int:
 
     One ring is enough for any number of waiting runs: a worker that wakes up goes on until the queue is empty.
     """
-    before = now - timedelta(seconds=settings.RUN_RING_AFTER_S)
-    waiting = run_claimable(now=now).filter(Q(rung_at=None) | Q(rung_at__lt=before))
+    ring = timedelta(seconds=settings.RUN_RING_AFTER_S)
+    waiting = run_claimable(now=now).filter(Q(rung_at=None) | ~Q(rung_at__range=(now - ring, now + ring)))
     first = waiting.first()
     if first is None:
         return 0
@@ -57,12 +62,18 @@ def reap_never_started(*, now: datetime) -> int:
 
 
 def reap_silent(*, now: datetime) -> int:
-    """Its lease ran out, or its worker's process on this host is gone: back to the queue, or given up."""
+    """Its worker's process on this host is gone, or its lease is old and no beat came since that was first seen: back
+    to the queue, or given up.
+    """
     count = 0
     for run in Run.objects.filter(state__in=ACTIVE):
-        expired = run.lease_expires_at is None or run.lease_expires_at < now
-        if not expired and not _owner_is_gone(run.lease_owner):
-            continue
+        if not _owner_is_gone(run.lease_owner):
+            if not _lease_is_old(run, now):
+                continue
+            if run.suspected_at is None:
+                Run.objects.filter(id=run.id, fence=run.fence, heartbeat_at=run.heartbeat_at).update(suspected_at=now)
+            if run.suspected_at is None or abs((now - run.suspected_at).total_seconds()) < settings.RUN_SUSPECT_S:
+                continue
         if run.cancel_requested:
             target, code, reason = RunState.CANCELLED, None, run.reason or "Cancelled on request."
         elif run.attempt < settings.RUN_MAX_ATTEMPTS:
@@ -76,11 +87,14 @@ def reap_silent(*, now: datetime) -> int:
     return count
 
 
-def reap_past_deadline(*, now: datetime) -> int:
-    """Beats, but past its deadline by more than a worker needs to stop it: the worker is stuck."""
+def reap_past_deadline() -> int:
+    """Beats, but past its deadline by more than a worker needs to stop it: the worker is stuck.
+
+    One beat writes both times, so they come from one clock; one that is silent is not this case.
+    """
     grace = timedelta(seconds=2 * settings.RUN_KILL_GRACE_S + settings.RUN_LEASE_TTL_S)
     count = 0
-    for run in Run.objects.filter(state__in=ACTIVE, deadline_at__lt=now - grace):
+    for run in Run.objects.filter(state__in=ACTIVE, heartbeat_at__gt=F("deadline_at") + grace):
         count += services.run_end(
             run_id=run.id,
             target=RunState.TIMED_OUT,
@@ -107,16 +121,23 @@ def reap_uninspected(*, now: datetime) -> int:
     """A submission whose inspection never began or never ended."""
     waiting = now - timedelta(seconds=settings.RUN_RING_AFTER_S)
     dead = now - timedelta(seconds=settings.INSPECT_WALL_S + 30)
-    Submission.objects.filter(state=SubmissionState.INSPECTING, updated_at__lt=dead).update(
+    ahead = now + timedelta(seconds=settings.INSPECT_WALL_S)  # written before a clock was set back
+    unsure = Q(updated_at__lt=dead) | Q(updated_at__gt=ahead)
+    Submission.objects.filter(unsure, state=SubmissionState.INSPECTING).update(
         state=SubmissionState.SUBMITTED, inspection_tries=F("inspection_tries") + 1, updated_at=now
     )
-    found = list(
-        Submission.objects.filter(state=SubmissionState.SUBMITTED, updated_at__lt=waiting).values_list("id", flat=True)
-    )
+    unsure = Q(updated_at__lt=waiting) | Q(updated_at__gt=ahead)
+    found = list(Submission.objects.filter(unsure, state=SubmissionState.SUBMITTED).values_list("id", flat=True))
     Submission.objects.filter(id__in=found).update(updated_at=now)
     for ident in found:
         doorbell_ring(SUBMISSION_INSPECT, ident)
     return len(found)
+
+
+def _lease_is_old(run: Run, now: datetime) -> bool:
+    """Past its end, or further ahead than any lease: that one was written before a clock was set back."""
+    longest = timedelta(seconds=max(settings.RUN_LEASE_TTL_S, services.INGEST_HOLD_S)) + _CLOCKS_DIFFER
+    return run.lease_expires_at is None or not now <= run.lease_expires_at <= now + longest
 
 
 def _owner_is_gone(owner: str) -> bool:

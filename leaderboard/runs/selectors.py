@@ -37,11 +37,16 @@ def run_get(*, run_id: str) -> Run:
 
 
 def run_claimable(*, now: datetime | None = None) -> QuerySet[Run]:
-    """What a worker may claim, first first. A run that follows a try-out waits until that is scored."""
+    """What a worker may claim, first first. A run that follows a try-out waits until that is scored.
+
+    A time further ahead than any back-off was written before a clock was set back: nothing waits for it.
+    """
+    now = now or timezone.now()
+    beyond = now + timedelta(seconds=settings.RUN_BACKOFF_S * settings.RUN_MAX_ATTEMPTS)
     return (
         Run.objects.filter(state=RunState.QUEUED, cancel_requested=False)
         .filter(Q(waits_for=None) | Q(waits_for__state=RunState.SCORED))
-        .filter(queued_at__lte=now or timezone.now())
+        .filter(Q(queued_at__lte=now) | Q(queued_at__gt=beyond))
         .order_by("-priority", "queued_at", "id")
     )
 
@@ -53,15 +58,6 @@ def queue_list() -> QuerySet[Run]:
         .filter(state__in=[*ACTIVE, RunState.QUEUED])
         .order_by("-heartbeat_at", "-priority", "queued_at", "id")
     )
-
-
-def queue_position(run: Run) -> int | None:
-    """1 for the run that is claimed next; None when it does not wait for a worker."""
-    if run.state != RunState.QUEUED or not run_claimable().filter(id=run.id).exists():
-        return None
-    before = Q(priority__gt=run.priority) | Q(priority=run.priority, queued_at__lt=run.queued_at)
-    before |= Q(priority=run.priority, queued_at=run.queued_at, id__lt=run.id)
-    return run_claimable().filter(before).count() + 1
 
 
 def run_folder(run_id: str) -> Path:
@@ -86,6 +82,12 @@ def run_log(run: Run, viewer: Viewer, *, offset: int = 0, limit: int = 65_536) -
     return data.decode(errors="replace"), offset + len(data)
 
 
-def worker_alive(*, within_s: float = 60.0) -> Worker | None:
+def workers_alive(*, within_s: float = 60.0) -> list[Worker]:
+    """The workers that were heard of lately, the latest first."""
+    now, span = timezone.now(), timedelta(seconds=within_s)
+    return list(Worker.objects.filter(seen_at__range=(now - span, now + span)))
+
+
+def worker_alive() -> Worker | None:
     """The worker that was heard of last, if that is recent."""
-    return Worker.objects.filter(seen_at__gte=timezone.now() - timedelta(seconds=within_s)).first()
+    return next(iter(workers_alive()), None)

@@ -34,6 +34,8 @@ logger = structlog.get_logger(__name__)
 PRIORITY_TRYOUT = 10
 TRYOUT_FAILED = "Not started: its try-out"
 LOG_TAIL_BYTES = 65_536
+#: The longest hold that a heartbeat may ask for, for work that cannot beat: storing a large trace.
+INGEST_HOLD_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def run_claim(*, owner: str, host: str) -> Lease | None:
             lease_expires_at=now + timedelta(seconds=settings.RUN_LEASE_TTL_S),
             heartbeat_at=now,
             deadline_at=now + timedelta(seconds=settings.RUN_WALL_S),
+            suspected_at=None,
             started_at=run.started_at or now,
             finished_at=None,
             sweep_host=host,
@@ -106,20 +109,29 @@ def run_claim(*, owner: str, host: str) -> Lease | None:
 
 
 def run_heartbeat(
-    *, lease: Lease, stage: str = "", fraction: float = 0.0, message: str = "", hold_s: float | None = None
+    *,
+    lease: Lease,
+    stage: str = "",
+    fraction: float = 0.0,
+    message: str = "",
+    hold_s: float | None = None,
+    left_s: float | None = None,
 ) -> bool:
     """Extend the lease and note the progress; True when a cancel was asked for. Raises `LeaseLost`.
 
-    `hold_s` asks for a longer hold before work that cannot beat, such as storing a large trace.
+    `hold_s` asks for a longer hold before work that cannot beat. `left_s` is what the worker's own, monotonic clock
+    leaves of the run's time: the deadline is written anew by each beat, so that a host's clock may be set under it.
     """
     now = timezone.now()
     held = Run.objects.filter(id=lease.run_id, fence=lease.fence, state__in=ACTIVE)
     changed = held.update(
         heartbeat_at=now,
         lease_expires_at=now + timedelta(seconds=hold_s or settings.RUN_LEASE_TTL_S),
-        stage=stage[:20],
+        deadline_at=F("deadline_at") if left_s is None else now + timedelta(seconds=left_s),
+        suspected_at=None,
+        stage=_text(stage)[:20],
         fraction=min(max(fraction, 0.0), 1.0),
-        message=message[:300],
+        message=_text(message)[:300],
     )
     if not changed:
         raise LeaseLost(lease.run_id)
@@ -127,14 +139,22 @@ def run_heartbeat(
 
 
 def run_advance(*, lease: Lease, target: RunState) -> None:
-    """Go on to the next stage. Raises `LeaseLost`."""
-    if not run_transition(run_id=lease.run_id, target=target, actor=lease.owner, fence=lease.fence):
+    """Go on to the next stage; done again it changes nothing. Raises `LeaseLost`."""
+    if run_transition(run_id=lease.run_id, target=target, actor=lease.owner, fence=lease.fence):
+        return
+    if not Run.objects.filter(id=lease.run_id, fence=lease.fence, state=target).exists():
         raise LeaseLost(lease.run_id)
 
 
 def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: StoredTrace, log_tail: str = "") -> Run:
-    """SCORED, with scores, receipt and trace pointer, all or nothing. Raises `LeaseLost`."""
+    """SCORED, with scores, receipt and trace pointer, all or nothing. Raises `LeaseLost`.
+
+    Done again by the same lease it changes nothing: a commit whose answer got lost is asked for twice.
+    """
     with transaction.atomic():
+        done = Run.objects.filter(id=lease.run_id, fence=lease.fence, state=RunState.SCORED, trace__path=trace.path)
+        if (run := done.first()) is not None:
+            return run
         changed = run_transition(
             run_id=lease.run_id,
             target=RunState.SCORED,
@@ -143,7 +163,7 @@ def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: S
             evaluator=scorecard.evaluator,
             scorecard=scorecard.model_dump(mode="json"),
             receipt=receipt.model_dump(mode="json"),
-            log_tail=log_tail[-LOG_TAIL_BYTES:],
+            log_tail=_text(log_tail)[-LOG_TAIL_BYTES:],
             stage="done",
             fraction=1.0,
             message="",
@@ -242,8 +262,8 @@ def run_end(
             lease_expires_at=None,
             failure_code="" if requeued or code is None else code.value,
             reason="" if requeued else reason,
-            detail=detail[-LOG_TAIL_BYTES:],
-            log_tail=log_tail[-LOG_TAIL_BYTES:],
+            detail=_text(detail)[-LOG_TAIL_BYTES:],
+            log_tail=_text(log_tail)[-LOG_TAIL_BYTES:],
             finished_at=None if requeued else now,
             queued_at=now + timedelta(seconds=settings.RUN_BACKOFF_S * attempt) if requeued else F("queued_at"),
             rung_at=None if requeued else F("rung_at"),
@@ -279,24 +299,20 @@ def run_cancel(*, run: Run, user: User, reason: str = "Cancelled on request.") -
 
 
 def run_retry(*, run: Run, user: User) -> Run:
-    """Put a run that the platform failed back into the queue, with the runs that waited for it. Organisers only."""
-    if not user.is_organiser:
-        raise NotAllowed([problem_make("run", run.id, "can be retried by organisers only", "ask an organiser")])
+    """Put a run that the platform failed back into the queue, with the runs that waited for it.
+
+    Organisers retry time-outs too, and as often as they like; a submitter retries `RUN_SUBMITTER_RETRIES` times.
+    Raises `NotAllowed`, `Conflict`.
+    """
+    if not (policies.is_submitter(user, run) or user.is_organiser):
+        raise NotAllowed([problem_make("run", run.id, "is not yours", "ask its submitter or an organiser to retry it")])
     actor = f"user:{user.username}"
     with transaction.atomic():
-        if not policies.may_retry(user, run) or not _requeue(run, actor):
-            raise Conflict(
-                [
-                    problem_make(
-                        "run",
-                        run.id,
-                        f"is {run.state}",
-                        "only FAILED_PLATFORM and TIMED_OUT runs are retried; submit anew",
-                    )
-                ]
-            )
+        current = Run.objects.select_for_update().get(id=run.id)
+        if not policies.may_retry(user, current) or not _requeue(current, actor, counted=not user.is_organiser):
+            raise Conflict([policies.retry_problem(user, current)])
         for follower in run.followers.filter(state=RunState.CANCELLED, reason__startswith=TRYOUT_FAILED):
-            _requeue(follower, actor)
+            _requeue(follower, actor, counted=False)
     run.refresh_from_db()
     return run
 
@@ -327,13 +343,18 @@ def run_transition(
     return True
 
 
+def _text(said: str) -> str:
+    """Without the zero bytes that PostgreSQL refuses to store; a method chooses what it says."""
+    return said.replace("\x00", "")
+
+
 def _event(run: Run, target: str, actor: str, note: str) -> None:
     RunEvent.objects.create(
         run=run, from_state=run.state, to_state=target, fence=run.fence, attempt=run.attempt, actor=actor, note=note
     )
 
 
-def _requeue(run: Run, actor: str) -> bool:
+def _requeue(run: Run, actor: str, *, counted: bool) -> bool:
     changed = run_transition(
         run_id=run.id,
         target=RunState.QUEUED,
@@ -342,6 +363,7 @@ def _requeue(run: Run, actor: str) -> bool:
         note="retried",
         fence_bump=True,
         attempt=0,
+        retries=F("retries") + int(counted),
         failure_code="",
         reason="",
         detail="",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from django.conf import settings
+
+logger = structlog.get_logger(__name__)
 
 
 @contextmanager
@@ -33,6 +37,15 @@ def slot_take() -> Iterator[bool]:
             os.close(descriptor)
         return
     yield False
+
+
+def room_left() -> bool:
+    """Whether the data folder has room for a run: on a full disk every run would fail, three times each."""
+    free_mb = shutil.disk_usage(settings.PALIMPSEST_HOME).free / 1e6
+    if free_mb >= settings.DISK_FREE_MIN_MB:
+        return True
+    logger.error("disk full; no run taken", free_mb=round(free_mb), needed_mb=settings.DISK_FREE_MIN_MB)
+    return False
 
 
 @contextmanager

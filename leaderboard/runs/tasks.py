@@ -8,7 +8,8 @@ from typing import Any
 from celery.signals import worker_ready, worker_shutting_down
 
 from leaderboard.config.celery import app
-from leaderboard.runs import reaper, worker
+from leaderboard.core.db import database_or_later
+from leaderboard.runs import pulse, reaper, worker
 
 
 @app.task(name="leaderboard.runs.tasks.run_next")
@@ -22,14 +23,15 @@ def reap() -> None:
     """Every 10 seconds by beat."""
     from leaderboard.boards.services import boards_refresh
 
-    reaper.reap()
-    boards_refresh()
+    with database_or_later("reap"):
+        reaper.reap()
+        boards_refresh()
 
 
 @worker_ready.connect
 def _on_ready(**_: Any) -> None:
     """A worker that comes back after a crash takes up its runs at once, not after the lease."""
-    threading.Thread(target=worker.worker_beacon, name="beacon", daemon=True).start()
+    threading.Thread(target=pulse.worker_pulse, name="pulse", daemon=True).start()
     reap.delay()
 
 

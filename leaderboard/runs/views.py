@@ -18,6 +18,7 @@ from leaderboard.accounts.models import User
 from leaderboard.core.problems import Refused
 from leaderboard.core.viewers import is_organiser
 from leaderboard.runs import selectors, services
+from leaderboard.runs.forecast import queue_place, queue_places
 from leaderboard.runs.models import Run
 from leaderboard.runs.policies import run_view, sees_details, sees_exact_numbers
 from leaderboard.runs.states import RunState
@@ -55,7 +56,8 @@ def _get(run_id: str) -> Run:
 @require_safe
 def run_list(request: HttpRequest) -> HttpResponse:
     """What runs, what waits and in which order, and what was done lately."""
-    waiting = [run_view(run, request.user) for run in selectors.queue_list()[:100]]
+    places = queue_places()
+    waiting = [(run_view(run, request.user), places.get(run.id)) for run in selectors.queue_list()[:100]]
     page = Paginator(selectors.run_list().order_by("-created_at"), 50).get_page(request.GET.get("page"))
     context = {
         "waiting": waiting,
@@ -103,7 +105,7 @@ def _context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "submission": run.submission,
         "events": events,
         "steps": _steps(run),
-        "position": selectors.queue_position(run),
+        "place": queue_place(run),
         "worker": selectors.worker_alive() if run.state == RunState.QUEUED else None,
         "log": log,
         "exact": exact,

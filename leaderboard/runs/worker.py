@@ -10,26 +10,28 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import OperationalError
-from django.utils import timezone
 
 from evaluator.contract import FailureCode, Job, Limits, Progress, manifest_parse
-from leaderboard.core.db import connections_renew
+from leaderboard.core.db import DATABASE_AWAY, connections_renew, database_retry
 from leaderboard.runs import services
 from leaderboard.runs.evaluator import evaluator_call, evaluator_start, group_stop
 from leaderboard.runs.ingest import OutputsBad, file_tail, log_tail_read, outputs_take, progress_read
 from leaderboard.runs.models import Run
 from leaderboard.runs.selectors import run_folder, run_get
 from leaderboard.runs.services import Lease, LeaseLost
-from leaderboard.runs.slots import slot_take
+from leaderboard.runs.slots import room_left, slot_take
 from leaderboard.runs.states import RunState
-from leaderboard.traces.store import TraceRefused
+from leaderboard.traces.store import TraceRefused, trace_discard, traces_prune
 
 logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 #: Set when this process was asked to shut down: runs are handed back instead of finished.
 stopping = threading.Event()
@@ -43,7 +45,6 @@ _STATE_OF_STAGE = {
 }
 _ORDER = [RunState.LEASED, RunState.UNLEARNING, RunState.MEASURING, RunState.SCORING]
 _EXIT_SCORED, _EXIT_METHOD = 0, 3
-_INGEST_HOLD_S = 300.0
 
 
 def worker_name() -> str:
@@ -55,9 +56,13 @@ def work_until_empty() -> int:
     """Do runs until none is left, this host's slots are taken, or the process shuts down. Returns how many."""
     done = 0
     with slot_take() as free:
-        while free and not stopping.is_set():
+        while free and not stopping.is_set() and room_left():
             connections_renew()
-            lease = services.run_claim(owner=worker_name(), host=socket.gethostname())
+            try:
+                lease = services.run_claim(owner=worker_name(), host=socket.gethostname())
+            except DATABASE_AWAY as error:  # nothing is in this worker's hands; it is rung again
+                logger.warning("database away; no run taken", error=str(error).strip())
+                break
             if lease is None:
                 break
             run_execute(lease)
@@ -66,23 +71,30 @@ def work_until_empty() -> int:
 
 
 def run_execute(lease: Lease) -> None:
-    """Do one leased run to its end. Never raises for what a run, an evaluator or a disk can do."""
+    """Do one leased run to its end. Never raises for what a run, an evaluator, a disk or a database can do."""
     log = logger.bind(run=lease.run_id, attempt=lease.attempt)
     try:
-        _execute(lease)
+        try:
+            _execute(lease)
+        except (OutputsBad, TraceRefused, OSError, ValueError) as error:
+            log.exception("platform failure")
+            detail = f"{type(error).__name__}: {error}"
+            _patient(
+                lambda: services.run_fail(
+                    lease=lease,
+                    code=FailureCode.PLATFORM_ERROR,
+                    detail=detail,
+                    reason="The platform failed; the run is repeated.",
+                )
+            )
     except LeaseLost:
         log.warning("lease lost; left to its new owner")
-    except (OutputsBad, TraceRefused, OSError, ValueError) as error:
-        log.exception("platform failure")
-        try:
-            services.run_fail(
-                lease=lease,
-                code=FailureCode.PLATFORM_ERROR,
-                detail=f"{type(error).__name__}: {error}",
-                reason="The platform failed; the run is repeated.",
-            )
-        except LeaseLost:
-            log.warning("lease lost; left to its new owner")
+    except DATABASE_AWAY as error:
+        log.error("database away for too long; the reaper repeats the run", error=str(error).strip())
+
+
+def _patient(call: Callable[[], T]) -> T:
+    return database_retry(call, patience_s=settings.DATABASE_PATIENCE_S, stop=stopping)
 
 
 def run_sweep(run_id: str) -> bool:
@@ -95,22 +107,24 @@ def run_sweep(run_id: str) -> bool:
 
 
 def _execute(lease: Lease) -> None:
-    run = run_get(run_id=lease.run_id)
+    run = _patient(lambda: run_get(run_id=lease.run_id))
     folder = run_folder(run.id)
-    out_dir = folder / "out"
     if lease.attempt > 1 or run.needs_sweep:
         run_sweep(run.id)
-        Run.objects.filter(id=run.id, fence=lease.fence).update(needs_sweep=False)
+        _patient(lambda: Run.objects.filter(id=run.id, fence=lease.fence).update(needs_sweep=False))
+    _patient(lambda: services.run_heartbeat(lease=lease, stage="starting"))  # still ours, before its folder changes
     job = _job_write(run, folder)
     process = evaluator_start(["run", str(job)], log=folder / "evaluator.log")
-    (folder / "evaluator.pid").write_text(str(process.pid))
+    pid_file = folder / "evaluator.pid"
     try:
-        ended_by = _watch(lease, run, process, out_dir)
+        pid_file.write_text(str(process.pid))
+        ended_by = _watch(lease, run, process, folder / "out")
     except BaseException:
         group_stop(process, grace_s=settings.RUN_KILL_GRACE_S)
         raise
     finally:
-        (folder / "evaluator.pid").unlink(missing_ok=True)
+        if _pid_read(pid_file) in (process.pid, None):  # the folder may have a new owner by now
+            pid_file.unlink(missing_ok=True)
     _settle(lease, run, ended_by, process.returncode, folder)
 
 
@@ -128,12 +142,13 @@ def _watch(lease: Lease, run: Run, process: subprocess.Popen[bytes], out_dir: Pa
                 state, next_beat = reached, 0.0
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + settings.RUN_HEARTBEAT_S
-                if _beat(lease, progress):
+                if _beat(lease, progress, left_s=deadline - time.monotonic()):
                     group_stop(process, grace_s=settings.RUN_KILL_GRACE_S)
                     return "cancel"
-        except OperationalError as error:  # a database that is away for a moment is no reason to lose a run
-            logger.warning("database away; trying again", run=run.id, error=str(error))
+        except DATABASE_AWAY as error:  # a database that is away for a moment is no reason to lose a run
+            logger.warning("database away; the run goes on", run=run.id, error=str(error).strip())
             connections_renew()
+            next_beat = time.monotonic() + min(1.0, settings.RUN_HEARTBEAT_S)
         if time.monotonic() >= deadline:
             group_stop(process, grace_s=settings.RUN_KILL_GRACE_S)
             return "deadline"
@@ -148,62 +163,77 @@ def _watch(lease: Lease, run: Run, process: subprocess.Popen[bytes], out_dir: Pa
     return "exit"
 
 
-def _beat(lease: Lease, progress: Progress | None) -> bool:
+def _beat(lease: Lease, progress: Progress | None, *, left_s: float) -> bool:
     if progress is None:
-        return services.run_heartbeat(lease=lease, stage="starting")
+        return services.run_heartbeat(lease=lease, stage="starting", left_s=left_s)
     return services.run_heartbeat(
-        lease=lease, stage=progress.stage, fraction=progress.fraction, message=progress.message
+        lease=lease, stage=progress.stage, fraction=progress.fraction, message=progress.message, left_s=left_s
     )
 
 
 def _settle(lease: Lease, run: Run, ended_by: str, code: int, folder: Path) -> None:
-    """From how the process ended to how the run ends."""
+    """From how the process ended to how the run ends; what was done is held on to while the database is away."""
     out_dir = folder / "out"
     progress = progress_read(out_dir)
     log_tail = log_tail_read(run, out_dir)
     if ended_by == "cancel":
-        reason = Run.objects.get(id=run.id).reason or "Cancelled on request."
-        services.run_end(
-            run_id=run.id,
-            target=RunState.CANCELLED,
-            actor=lease.owner,
-            fence=lease.fence,
-            log_tail=log_tail,
-            reason=reason,
-        )
+        _patient(lambda: _cancelled(lease, log_tail))
     elif ended_by == "shutdown":
         services.run_hand_back(lease=lease)
     elif ended_by == "deadline":
-        services.run_fail(
-            lease=lease,
-            code=FailureCode.TIMEOUT,
-            log_tail=log_tail,
-            reason=f"The whole run took longer than {settings.RUN_WALL_S:.0f} s.",
-        )
+        reason = f"The whole run took longer than {settings.RUN_WALL_S:.0f} s."
+        _patient(lambda: services.run_fail(lease=lease, code=FailureCode.TIMEOUT, log_tail=log_tail, reason=reason))
     elif code == _EXIT_SCORED:
-        services.run_heartbeat(lease=lease, stage="scoring", fraction=1.0, hold_s=_INGEST_HOLD_S)
-        outputs = outputs_take(run=run, lease=lease, out_dir=out_dir)
-        if Run.objects.filter(id=run.id, fence=lease.fence).exclude(state=RunState.SCORING).exists():
-            services.run_advance(lease=lease, target=RunState.SCORING)
-        services.run_finish(
-            lease=lease,
-            scorecard=outputs.scorecard,
-            receipt=outputs.receipt,
-            trace=outputs.trace,
-            log_tail=outputs.log_tail,
-        )
-        shutil.rmtree(folder / "work", ignore_errors=True)
+        _ingest(lease, run, folder)
     elif code == _EXIT_METHOD and progress is not None and progress.failure is not None:
-        services.run_fail(lease=lease, code=progress.failure, detail=progress.detail, log_tail=log_tail)
+        failure, detail = progress.failure, progress.detail
+        _patient(lambda: services.run_fail(lease=lease, code=failure, detail=detail, log_tail=log_tail))
     else:
         said = progress.detail if progress else ""
-        services.run_fail(
-            lease=lease,
-            code=FailureCode.PLATFORM_ERROR,
-            detail=f"the evaluator ended with {code}\n{said}\n{file_tail(folder / 'evaluator.log', 8000)}",
-            log_tail=log_tail,
-            reason="The platform failed; the run is repeated.",
+        detail = f"the evaluator ended with {code}\n{said}\n{file_tail(folder / 'evaluator.log', 8000)}"
+        _patient(
+            lambda: services.run_fail(
+                lease=lease,
+                code=FailureCode.PLATFORM_ERROR,
+                detail=detail,
+                log_tail=log_tail,
+                reason="The platform failed; the run is repeated.",
+            )
         )
+
+
+def _cancelled(lease: Lease, log_tail: str) -> None:
+    reason = Run.objects.get(id=lease.run_id).reason or "Cancelled on request."
+    services.run_end(
+        run_id=lease.run_id,
+        target=RunState.CANCELLED,
+        actor=lease.owner,
+        fence=lease.fence,
+        log_tail=log_tail,
+        reason=reason,
+    )
+
+
+def _ingest(lease: Lease, run: Run, folder: Path) -> None:
+    """Take in what a scored run left. A trace that no row points to in the end is removed again."""
+    _patient(lambda: services.run_heartbeat(lease=lease, stage="scoring", fraction=1.0, hold_s=services.INGEST_HOLD_S))
+    outputs = outputs_take(run=run, lease=lease, out_dir=folder / "out")
+    try:
+        _patient(lambda: services.run_advance(lease=lease, target=RunState.SCORING))
+        _patient(
+            lambda: services.run_finish(
+                lease=lease,
+                scorecard=outputs.scorecard,
+                receipt=outputs.receipt,
+                trace=outputs.trace,
+                log_tail=outputs.log_tail,
+            )
+        )
+    except LeaseLost:
+        trace_discard(outputs.trace)
+        raise
+    traces_prune(run_id=run.id, keep=outputs.trace)
+    shutil.rmtree(folder / "work", ignore_errors=True)
 
 
 def _job_write(run: Run, folder: Path) -> Path:
@@ -233,28 +263,21 @@ def _job_write(run: Run, folder: Path) -> Path:
 
 def _leftover_kill(folder: Path) -> None:
     """Kill the evaluator of a dead worker, if it still is that process (ids are used again)."""
+    pid = _pid_read(folder / "evaluator.pid")
     try:
-        pid = int((folder / "evaluator.pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except (OSError, ValueError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace") if pid else ""
+    except OSError:
         return
-    if str(folder / "job.json") in command:
+    if pid and str(folder / "job.json") in command:
         try:
             os.killpg(pid, signal.SIGKILL)
         except OSError:
             pass
 
 
-def worker_beacon() -> None:
-    """Say "I am here" until the process stops: what `/readyz` looks at."""
-    from leaderboard.runs.models import Worker
-
-    started = timezone.now()
-    while not stopping.is_set():
-        try:
-            connections_renew()
-            fields = {"host": socket.gethostname(), "started_at": started, "seen_at": timezone.now()}
-            Worker.objects.update_or_create(name=worker_name(), defaults=fields)
-        except OperationalError as error:
-            logger.warning("database away", error=str(error))
-        stopping.wait(settings.WORKER_SILENT_S / 6)
+def _pid_read(path: Path) -> int | None:
+    """The process of an `evaluator.pid`; None without one that can be read."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

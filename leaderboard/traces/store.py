@@ -14,6 +14,8 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 
+from leaderboard.traces.models import TraceFile
+
 #: The only columns of text that a redacted trace may fill; every other text and every list quotes items or answers.
 PSEUDONYMOUS = frozenset({"item_id", "subject_key", "kind", "split_role"})
 _CHUNK = 1 << 20
@@ -48,12 +50,37 @@ def trace_store(*, source: Path, run_id: str, fence: int, redacted: bool) -> Sto
         digest = _sha256(lambda: handle.read(_CHUNK))
         handle.seek(0)
         # The fence makes the key new for every attempt, so a late writer can never replace a committed file.
-        path = default_storage.save(f"traces/{run_id}/{fence}-{digest[:16]}.parquet", File(cast(BinaryIO, handle)))
+        name = f"{fence}-{digest[:16]}"
+        try:
+            path = default_storage.save(f"traces/{run_id}/{name}.parquet", File(cast(BinaryIO, handle)))
+        except OSError:  # a full disk: the storage writes under the final name, and leaves what it had written
+            _files_remove(f"traces/{run_id}", lambda found: found.startswith(name))
+            raise
     with default_storage.open(path, "rb") as stored:
         if _sha256(lambda: stored.read(_CHUNK)) != digest:
             default_storage.delete(path)
             raise OSError(f"{path} does not read back as it was written")
     return StoredTrace(path, digest, size, rows, redacted)
+
+
+def trace_discard(trace: StoredTrace) -> None:
+    """Remove a stored trace that no row points to: its run was lost to another worker before the pointer was set."""
+    if not TraceFile.objects.filter(path=trace.path).exists():
+        default_storage.delete(trace.path)
+
+
+def traces_prune(*, run_id: str, keep: StoredTrace) -> None:
+    """Remove what earlier attempts at a run stored, or half stored, before they died."""
+    _files_remove(f"traces/{run_id}", lambda name: not keep.path.endswith(f"/{name}"))
+
+
+def _files_remove(folder: str, wanted: Callable[[str], bool]) -> None:
+    try:
+        for name in default_storage.listdir(folder)[1]:
+            if wanted(name):
+                default_storage.delete(f"{folder}/{name}")
+    except OSError:  # what is left costs room only
+        pass
 
 
 def _rows(source: Path, *, must_be_redacted: bool) -> int:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.services import board_publish
 from leaderboard.runs import worker
-from leaderboard.runs.models import Run
+from leaderboard.runs.models import Run, Worker
+from leaderboard.runs.states import RunState
 from tests.leaderboard.conftest import Submit, digest_make, manifest_make
 
 pytestmark = pytest.mark.django_db
@@ -128,7 +130,37 @@ def test_a_run_is_cancelled_by_its_submitter_only(api: Client, submit: Submit, p
     assert api.post(f"/api/v1/runs/{theirs.id}/cancel/").status_code == 403
     assert api.post(f"/api/v1/runs/{run.id}/cancel/").json()["state"] == "CANCELLED"
     assert api.post(f"/api/v1/runs/{run.id}/cancel/").status_code == 409
-    assert api.post(f"/api/v1/runs/{run.id}/retry/").status_code == 403
+    assert api.post(f"/api/v1/runs/{run.id}/retry/").status_code == 409
+
+
+def test_a_run_that_the_platform_failed_is_retried_by_its_submitter_a_few_times(
+    api: Client, submit: Submit, public: Release, stranger: User
+) -> None:
+    run = submit(public).runs.get()
+    theirs = submit(public, by=stranger, name="Other").runs.get()
+    Run.objects.update(state=RunState.FAILED_PLATFORM, failure_code="platform_error")
+    assert api.post(f"/api/v1/runs/{theirs.id}/retry/").status_code == 403
+    for left in (2, 1):
+        shown = api.get(f"/api/v1/runs/{run.id}/").json()
+        assert (shown["may_retry"], shown["retries_left"], shown["queue_position"]) == (True, left, None)
+        assert api.post(f"/api/v1/runs/{run.id}/retry/").json()["state"] == "QUEUED"
+        Run.objects.filter(id=run.id).update(state=RunState.FAILED_PLATFORM)
+    shown = api.get(f"/api/v1/runs/{run.id}/").json()
+    assert (shown["may_retry"], shown["retries_left"]) == (False, 0)
+    answer = api.post(f"/api/v1/runs/{run.id}/retry/")
+    assert answer.status_code == 409
+    assert errors_of(answer)[0]["remedy"] == "ask an organiser"
+
+
+def test_a_waiting_run_says_when_it_is_expected_to_start(api: Client, submit: Submit, public: Release) -> None:
+    submit(public)
+    worker.work_until_empty()
+    run = submit(public, name="Other").runs.get()
+    assert api.get(f"/api/v1/runs/{run.id}/").json()["expected_start"] == ""
+    now = timezone.now()
+    Worker.objects.create(name="worker:one:1", host="one", started_at=now, seen_at=now)
+    shown = api.get(f"/api/v1/runs/{run.id}/").json()
+    assert (shown["queue_position"], shown["expected_start"]) == (1, "within a minute")
 
 
 def test_a_board_is_served_as_it_was_published(client: Client, submit: Submit, public: Release) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.services import board_publish
 from leaderboard.methods.models import Submission
 from leaderboard.methods.services import submission_inspect
 from leaderboard.runs import worker
+from leaderboard.runs.models import Worker
 from tests.leaderboard.conftest import Submit, digest_make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,6 +95,13 @@ def test_submit_status_board_and_traces(signed_in: Shell, public: Release) -> No
     board_publish(release_slug=public.slug)
     assert "SCORED" in signed_in("status", submission.id, "--watch").stdout
     assert "0.123" in signed_in("status", run.id).stdout
+    now = timezone.now()
+    Worker.objects.create(name="worker:one:1", host="one", started_at=now, seen_at=now)
+    signed_in("submit", "method", "--image", digest_make(2), "--benchmark", public.slug, "--no-tryout")
+    second = Submission.objects.exclude(id=submission.id).get()
+    submission_inspect(submission_id=second.id)
+    waiting = signed_in("status", second.runs.get().id).stdout
+    assert "place in the queue: 1, expected to start within a minute" in waiting
     assert "Gradient difference" in signed_in("board", public.slug).stdout
     assert json.loads(signed_in("board", public.slug, "--json").stdout)["board"] == public.slug
     assert "3 probes, in full" in signed_in("traces", run.id).stdout

@@ -40,6 +40,12 @@ def put(run: Run, state: RunState, **fields: Any) -> Run:
     return run
 
 
+def fall_silent(run: Run) -> None:
+    """Its lease is over, and the reaper has seen that a while ago."""
+    past = timezone.now() - timedelta(minutes=1)
+    Run.objects.filter(id=run.id).update(lease_expires_at=past, suspected_at=past)
+
+
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     heard: list[tuple[str, str]] = []
     monkeypatch.setattr(doorbell, "_send", lambda task, ident: heard.append((task, ident)))
@@ -89,7 +95,7 @@ def test_events_are_never_changed_nor_deleted(queued: Run) -> None:
 
 def test_a_late_workers_writes_are_refused(queued: Run) -> None:
     old = claim()
-    Run.objects.filter(id=queued.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    fall_silent(queued)
     reaper.reap_silent(now=timezone.now())
     new = claim("worker:other:2")
     assert new.fence > old.fence
@@ -102,6 +108,16 @@ def test_a_late_workers_writes_are_refused(queued: Run) -> None:
     services.run_hand_back(lease=old)
     queued.refresh_from_db()
     assert (queued.state, queued.fence, queued.lease_owner) == (RunState.LEASED, new.fence, "worker:other:2")
+
+
+def test_what_a_method_says_is_stored_without_the_zero_bytes_that_a_database_refuses(queued: Run) -> None:
+    lease = claim()
+    services.run_heartbeat(lease=lease, stage="unlearn\0ing", message="a\0b")
+    queued.refresh_from_db()
+    assert (queued.stage, queued.message) == ("unlearning", "ab")
+    services.run_fail(lease=lease, code=FailureCode.METHOD_ERROR, detail="Trace\0back", log_tail="lo\0g")
+    queued.refresh_from_db()
+    assert (queued.state, queued.detail, queued.log_tail) == (RunState.FAILED_METHOD, "Traceback", "log")
 
 
 def test_a_heartbeat_extends_the_lease_and_carries_a_cancel(queued: Run, user: User) -> None:
@@ -162,7 +178,7 @@ def test_a_run_whose_doorbell_was_lost_is_rung_again(
 def test_a_silent_worker_loses_its_run_and_the_third_silence_ends_it(queued: Run) -> None:
     for attempt in (1, 2, 3):
         claim()
-        Run.objects.filter(id=queued.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        fall_silent(queued)
         assert reaper.reap_silent(now=timezone.now()) == 1
         queued.refresh_from_db()
         assert queued.attempt == attempt
@@ -188,10 +204,56 @@ def test_a_living_worker_on_this_host_keeps_its_run(queued: Run) -> None:
     assert reaper.reap_silent(now=timezone.now()) == 0
 
 
+def test_a_lease_that_looks_old_is_only_suspected_and_a_beat_clears_it(queued: Run, settings: Any) -> None:
+    """A clock was set forward: one look must not take a run from a worker that beats."""
+    lease, now = claim(), timezone.now()
+    for hours in (3, -3):
+        later = now + timedelta(hours=hours)
+        assert reaper.reap_silent(now=later) == 0
+        queued.refresh_from_db()
+        assert queued.suspected_at == later
+        services.run_heartbeat(lease=lease)
+        assert reaper.reap_silent(now=later + timedelta(seconds=settings.RUN_SUSPECT_S + 1)) == 0
+        services.run_heartbeat(lease=lease)
+    assert reaper.reap_past_deadline() == 0
+
+
+@pytest.mark.parametrize("hours", [3, -3])
+def test_a_worker_that_falls_silent_is_found_wherever_its_clock_stood(queued: Run, settings: Any, hours: int) -> None:
+    claim()
+    Run.objects.filter(id=queued.id).update(lease_expires_at=timezone.now() + timedelta(hours=hours))
+    first = timezone.now()
+    assert reaper.reap_silent(now=first) == 0
+    assert reaper.reap_silent(now=first + timedelta(seconds=settings.RUN_SUSPECT_S / 2)) == 0
+    assert reaper.reap_silent(now=first + timedelta(seconds=settings.RUN_SUSPECT_S + 1)) == 1
+
+
+def test_what_was_queued_before_the_clock_was_set_back_is_taken_and_rung(
+    queued: Run, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    ahead = timezone.now() + timedelta(hours=5)
+    Run.objects.filter(id=queued.id).update(queued_at=ahead, rung_at=ahead)
+    heard = rings(monkeypatch)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert reaper.reap_never_started(now=timezone.now()) == 1
+    assert heard == [(doorbell.RUN_NEXT, queued.id)]
+    assert claim().run_id == queued.id
+
+
+def test_a_beat_moves_the_deadline_by_the_workers_own_clock(queued: Run) -> None:
+    lease = claim()
+    services.run_heartbeat(lease=lease, left_s=60)
+    queued.refresh_from_db()
+    assert queued.deadline_at is not None
+    assert abs((queued.deadline_at - timezone.now()).total_seconds() - 60) < 5
+    services.run_heartbeat(lease=lease, left_s=-3600)
+    assert reaper.reap_past_deadline() == 1
+
+
 def test_a_cancelled_run_whose_worker_died_ends_as_cancelled(queued: Run, user: User) -> None:
     claim()
     services.run_cancel(run=queued, user=user, reason="changed my mind")
-    Run.objects.filter(id=queued.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    fall_silent(queued)
     reaper.reap_silent(now=timezone.now())
     queued.refresh_from_db()
     assert (queued.state, queued.reason) == (RunState.CANCELLED, "changed my mind")
@@ -200,7 +262,7 @@ def test_a_cancelled_run_whose_worker_died_ends_as_cancelled(queued: Run, user: 
 def test_a_stuck_worker_that_beats_past_the_deadline_loses_its_run(queued: Run) -> None:
     claim()
     Run.objects.filter(id=queued.id).update(deadline_at=timezone.now() - timedelta(hours=1))
-    assert reaper.reap_past_deadline(now=timezone.now()) == 1
+    assert reaper.reap_past_deadline() == 1
     queued.refresh_from_db()
     assert (queued.state, queued.failure_code) == (RunState.TIMED_OUT, "timeout")
 
@@ -248,12 +310,46 @@ def test_nobody_cancels_the_runs_of_others(queued: Run, stranger: User, organise
     assert services.run_cancel(run=queued, user=organiser).state == RunState.CANCELLED
 
 
-def test_only_organisers_retry_and_only_what_the_platform_failed(queued: Run, user: User, organiser: User) -> None:
+def test_organisers_retry_what_the_platform_failed_and_never_what_the_method_did(queued: Run, organiser: User) -> None:
+    for _ in range(5):
+        put(queued, RunState.FAILED_PLATFORM, attempt=3)
+        run = services.run_retry(run=queued, user=organiser)
+        assert (run.state, run.attempt, run.retries) == (RunState.QUEUED, 0, 0)
+    put(queued, RunState.TIMED_OUT)
+    assert services.run_retry(run=queued, user=organiser).state == RunState.QUEUED
+    for state in (RunState.FAILED_METHOD, RunState.SCORED, RunState.CANCELLED, RunState.QUEUED, *ACTIVE):
+        put(queued, state)
+        with pytest.raises(Conflict):
+            services.run_retry(run=queued, user=organiser)
+
+
+def test_a_submitter_retries_their_own_run_twice_and_only_after_a_failure_of_the_platform(
+    queued: Run, user: User, stranger: User, settings: Any
+) -> None:
+    settings.RUN_SUBMITTER_RETRIES = 2
     put(queued, RunState.FAILED_PLATFORM, attempt=3)
     with pytest.raises(NotAllowed):
+        services.run_retry(run=queued, user=stranger)
+    for state in RunState:
+        if state != RunState.FAILED_PLATFORM:
+            put(queued, state)
+            with pytest.raises(Conflict):
+                services.run_retry(run=queued, user=user)
+    for count in (1, 2):
+        put(queued, RunState.FAILED_PLATFORM, attempt=3)
+        run = services.run_retry(run=queued, user=user)
+        assert (run.state, run.attempt, run.retries) == (RunState.QUEUED, 0, count)
+    put(queued, RunState.FAILED_PLATFORM, attempt=3)
+    with pytest.raises(Conflict, match="was retried 2 times"):
         services.run_retry(run=queued, user=user)
-    run = services.run_retry(run=queued, user=organiser)
-    assert (run.state, run.attempt) == (RunState.QUEUED, 0)
-    put(queued, RunState.FAILED_METHOD)
-    with pytest.raises(Conflict):
-        services.run_retry(run=queued, user=organiser)
+    assert queued.events.filter(actor=f"user:{user.username}", to_state=RunState.QUEUED).count() == 2
+
+
+def test_a_retried_run_costs_no_quota(queued: Run, user: User) -> None:
+    from leaderboard.methods.checks import quota_left
+
+    before = quota_left(user)
+    put(queued, RunState.FAILED_PLATFORM, attempt=3)
+    freed = quota_left(user)
+    services.run_retry(run=queued, user=user)
+    assert before <= quota_left(user) <= freed

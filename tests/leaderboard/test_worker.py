@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError
+from django.utils import timezone
 
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs import reaper, services, worker
@@ -135,9 +138,11 @@ def test_a_late_worker_notices_that_its_run_was_taken(
     run = submit(public, hparams={"stage_s": 60}).runs.get()
     original = services.run_advance
 
+    long_ago = run.created_at - timedelta(hours=1)
+
     def advance_then_lose(**kwargs: Any) -> None:
         original(**kwargs)
-        Run.objects.filter(id=run.id).update(lease_expires_at=run.created_at)
+        Run.objects.filter(id=run.id).update(lease_expires_at=long_ago, suspected_at=long_ago)
         reaper.reap()
 
     monkeypatch.setattr(services, "run_advance", advance_then_lose)
@@ -147,6 +152,85 @@ def test_a_late_worker_notices_that_its_run_was_taken(
     run.refresh_from_db()
     assert run.state == RunState.QUEUED
     assert states_of(run) == ["QUEUED", "LEASED", "UNLEARNING", "QUEUED"]
+
+
+def files_of(tmp_path: Path) -> list[str]:
+    return [str(path.relative_to(tmp_path / "media")) for path in (tmp_path / "media").rglob("*.parquet")]
+
+
+def test_a_commit_whose_answer_got_lost_is_done_once(
+    queued: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The connection broke after the server had committed: the worker cannot know, asks again, and changes nothing."""
+    original, lost = services.run_finish, []
+
+    def finish_and_lose(**kwargs: Any) -> Run:
+        run = original(**kwargs)
+        if not lost:
+            lost.append(run)
+            raise OperationalError("server closed the connection unexpectedly")
+        return run
+
+    monkeypatch.setattr(services, "run_finish", finish_and_lose)
+    worker.work_until_empty()
+    queued.refresh_from_db()
+    assert len(lost) == 1
+    assert (queued.state, queued.attempt) == (RunState.SCORED, 1)
+    assert states_of(queued).count("SCORED") == 1
+    assert files_of(tmp_path) == [queued.trace.path]
+    assert not (tmp_path / "runs" / queued.id / "work").exists()
+
+
+def test_an_ingest_that_comes_too_late_leaves_no_file_and_one_that_died_leaves_none_either(
+    queued: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    original, once = services.run_finish, []
+
+    def lose_the_run_first(**kwargs: Any) -> Run:
+        if not once:
+            once.append(True)
+            Run.objects.filter(id=queued.id).update(lease_expires_at=queued.created_at, suspected_at=long_ago)
+            assert reaper.reap_silent(now=timezone.now()) == 1
+        return original(**kwargs)
+
+    long_ago = queued.created_at - timedelta(hours=1)
+    monkeypatch.setattr(services, "run_finish", lose_the_run_first)
+    lease = services.run_claim(owner=worker.worker_name(), host="h")
+    assert lease is not None
+    worker.run_execute(lease)
+    queued.refresh_from_db()
+    assert queued.state == RunState.QUEUED
+    assert files_of(tmp_path) == []
+    half = tmp_path / "media" / "traces" / queued.id / "7-killedwhilewriting.parquet"
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_bytes(b"PAR1")
+    assert worker.work_until_empty() == 1
+    queued.refresh_from_db()
+    assert queued.state == RunState.SCORED
+    assert files_of(tmp_path) == [queued.trace.path]
+
+
+def test_a_database_that_stays_away_for_too_long_leaves_the_run_to_the_reaper(
+    queued: Run, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.DATABASE_PATIENCE_S = 0.3
+
+    def away(**_: Any) -> Run:
+        raise OperationalError("the database system is starting up")
+
+    monkeypatch.setattr(services, "run_finish", away)
+    assert worker.work_until_empty() == 1  # the worker is alive
+    queued.refresh_from_db()
+    assert queued.state == RunState.SCORING
+
+
+def test_a_worker_without_room_takes_no_run_until_there_is_some(queued: Run, settings: Any) -> None:
+    settings.DISK_FREE_MIN_MB = 10**9
+    assert worker.work_until_empty() == 0
+    queued.refresh_from_db()
+    assert (queued.state, queued.attempt) == (RunState.QUEUED, 0)
+    settings.DISK_FREE_MIN_MB = 1
+    assert worker.work_until_empty() == 1
 
 
 def test_only_one_run_at_a_time_on_a_host(queued: Run) -> None:

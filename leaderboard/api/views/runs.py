@@ -14,9 +14,10 @@ from rest_framework.response import Response
 
 from leaderboard.api.schema import answers, extend_schema
 from leaderboard.api.views.boards import ScoreSerializer
+from leaderboard.runs.forecast import queue_place
 from leaderboard.runs.models import Run
 from leaderboard.runs.policies import RunView, run_view
-from leaderboard.runs.selectors import queue_position, run_list, run_log
+from leaderboard.runs.selectors import run_list, run_log
 from leaderboard.runs.services import run_cancel, run_retry
 from leaderboard.runs.states import RunState
 
@@ -66,6 +67,9 @@ class RunSerializer(serializers.Serializer[Any]):
     trace_rows = serializers.IntegerField()
     may_cancel = serializers.BooleanField()
     may_retry = serializers.BooleanField()
+    retries_left = serializers.IntegerField(
+        allow_null=True, help_text="Of its submitter, after a failure of the platform; null for everybody else."
+    )
     url = serializers.SerializerMethodField()
     trace_url = serializers.SerializerMethodField(help_text="The trace as Parquet.")
 
@@ -78,9 +82,10 @@ class RunSerializer(serializers.Serializer[Any]):
 
 
 class RunDetailSerializer(RunSerializer):
-    """One run, with its place in the queue."""
+    """One run, with its place in the queue and when it is expected to start."""
 
-    queue_position = serializers.IntegerField(allow_null=True)
+    queue_position = serializers.IntegerField(allow_null=True, help_text="1 is taken next; null when it does not wait.")
+    expected_start = serializers.CharField(help_text="A coarse range in words; empty when nobody can tell.")
 
 
 class LogSerializer(serializers.Serializer[Any]):
@@ -131,12 +136,17 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     @extend_schema(request=None, responses=answers(RunDetailSerializer, errors=(401, 403, 404, 409)))
     @action(detail=True, methods=["post"], permission_classes=[permissions.IsAuthenticated])
     def retry(self, request: Request, id: str) -> Response:  # noqa: A002
-        """Repeat a run that the platform failed. Organisers only."""
+        """Repeat a run that the platform failed: its submitter a few times, organisers as often as they like."""
         return self._answer(run_retry(run=self.get_object(), user=request.user))  # type: ignore[arg-type]
 
     def _answer(self, run: Run) -> Response:
         run = run_list().get(pk=run.pk)
-        return Response(self._data(run) | {"queue_position": queue_position(run)})
+        place = queue_place(run)
+        waits = {
+            "queue_position": place.position if place else None,
+            "expected_start": place.expected_start if place else "",
+        }
+        return Response(self._data(run) | waits)
 
     def _data(self, run: Run) -> dict[str, Any]:
         view = run_view(run, self.request.user)

@@ -197,6 +197,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "reap": {"task": "leaderboard.runs.tasks.reap", "schedule": 10.0, "options": {"expires": 9}},
@@ -217,7 +218,13 @@ RUN_WALL_S = env.float("RUN_WALL_S", default=7200.0)  # the whole run; container
 RUN_KILL_GRACE_S = env.float("RUN_KILL_GRACE_S", default=10.0)  # between SIGTERM and SIGKILL
 RUN_MAX_ATTEMPTS = env.int("RUN_MAX_ATTEMPTS", default=3)
 RUN_BACKOFF_S = env.float("RUN_BACKOFF_S", default=5.0)  # times the attempt, after a failure of the platform
+RUN_SUSPECT_S = env.float("RUN_SUSPECT_S", default=10.0)  # without a beat, between a lease found old and its end
+RUN_SUBMITTER_RETRIES = env.int("RUN_SUBMITTER_RETRIES", default=2)  # of one run, after the platform failed it
 RUN_RING_AFTER_S = env.float("RUN_RING_AFTER_S", default=15.0)  # a run waiting longer gets its doorbell rung again
+#: How long a worker holds on to what it has done while the database is away.
+DATABASE_PATIENCE_S = env.float("DATABASE_PATIENCE_S", default=600.0)
+#: A worker takes no run while the data folder has less room than this.
+DISK_FREE_MIN_MB = env.int("DISK_FREE_MIN_MB", default=512)
 RUNS_PER_HOST = env.int("RUNS_PER_HOST", default=1)
 WORKER_SILENT_S = env.float("WORKER_SILENT_S", default=60.0)
 INSPECT_WALL_S = env.float("INSPECT_WALL_S", default=900.0)  # pulling and looking through a large image included

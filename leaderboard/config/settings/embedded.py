@@ -10,7 +10,7 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or secret_key_load(PALIMPSEST_HOM
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-DATABASES = {"default": sqlite_config(PALIMPSEST_HOME / "db.sqlite3")}
+DATABASES = {"default": sqlite_config(PALIMPSEST_HOME / "db.sqlite3", busy_s=env.float("SQLITE_BUSY_S", default=20))}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 STORAGES = {
     "default": {

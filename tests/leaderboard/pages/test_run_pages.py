@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.files.storage import default_storage
 from django.test import Client
+from django.utils import timezone
 
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
 from leaderboard.methods.models import Submission
-from leaderboard.runs.models import Run
+from leaderboard.runs.models import Run, Worker
+from leaderboard.runs.states import RunState
 from tests.leaderboard.conftest import Submit
 from tests.leaderboard.pages.conftest import work
 
@@ -161,6 +163,71 @@ def test_the_queue_page_lists_what_waits(client: Client, queued: Run, django_ass
     with django_assert_max_num_queries(12):
         page = html(client, "/runs/")
     assert queued.id in page
+
+
+def worker_seen() -> None:
+    now = timezone.now()
+    Worker.objects.create(name="worker:one:1", host="one", started_at=now, seen_at=now)
+
+
+def test_a_waiting_run_shows_its_expected_start_on_its_page_and_in_the_queue(
+    client: Client, open_run: Run, submit: Submit, public: Release
+) -> None:
+    run = submit(public, name="Other").runs.get()
+    for path in (f"/runs/{run.id}/", f"/runs/{run.id}/status/", "/runs/"):
+        assert "within a minute" not in html(client, path)  # no worker, so nobody can tell
+    worker_seen()
+    assert "It is expected to start <strong>within a minute</strong>" in html(client, f"/runs/{run.id}/")
+    queue = html(client, "/runs/")
+    assert "<td>within a minute</td>" in queue
+    assert "Expected start" in queue
+
+
+def test_the_button_to_queue_a_run_again_is_there_for_its_submitter_as_long_as_it_works(
+    client: Client, queued: Run, user: User, stranger: User
+) -> None:
+    button, path = "Queue it again", f"/runs/{queued.id}/"
+    Run.objects.filter(id=queued.id).update(state=RunState.FAILED_PLATFORM, failure_code="platform_error", attempt=3)
+    assert button not in html(client, path)
+    client.force_login(stranger)
+    assert button not in html(client, path)
+    assert "is not yours" in client.post(f"{path}retry/", follow=True).content.decode()
+    client.force_login(user)
+    for left in (2, 1):
+        page = html(client, path)
+        assert button in page and "this costs no quota" in page
+        assert f"can be done {left} more time" in page
+        assert "back in the queue" in client.post(f"{path}retry/", follow=True).content.decode()
+        assert button not in html(client, path)  # it waits now
+        Run.objects.filter(id=queued.id).update(state=RunState.FAILED_PLATFORM)
+    assert button not in html(client, path)
+    assert "ask an organiser" in client.post(f"{path}retry/", follow=True).content.decode()
+
+
+@pytest.mark.parametrize("state", [RunState.SCORED, RunState.FAILED_METHOD, RunState.TIMED_OUT, RunState.CANCELLED])
+def test_no_submitter_rolls_the_dice_again(client: Client, queued: Run, user: User, state: RunState) -> None:
+    Run.objects.filter(id=queued.id).update(state=state)
+    client.force_login(user)
+    assert "Queue it again" not in html(client, f"/runs/{queued.id}/")
+    client.post(f"/runs/{queued.id}/retry/")
+    queued.refresh_from_db()
+    assert (queued.state, queued.retries) == (state, 0)
+
+
+def test_the_cancel_button_is_there_for_the_submitter_while_the_run_can_be_stopped(
+    client: Client, queued: Run, user: User
+) -> None:
+    button, path = "Cancel the run", f"/runs/{queued.id}/"
+    assert button not in html(client, path)
+    client.force_login(user)
+    assert button in html(client, path)
+    Run.objects.filter(id=queued.id).update(state=RunState.MEASURING)
+    assert button in html(client, path)
+    client.post(f"{path}cancel/")
+    page = html(client, path)
+    assert "cancel requested" in page and button not in page
+    Run.objects.filter(id=queued.id).update(state=RunState.SCORED)
+    assert button not in html(client, path)
 
 
 def test_the_submission_page_follows_the_inspection(client: Client, queued: Run) -> None:
