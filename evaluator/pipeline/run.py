@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SERVER_READY_S = 180.0
+#: Less room than this on the work folder's disk is none.
+DISK_FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -143,13 +145,24 @@ def _unlearn(context: Context) -> SealedArtifact:
         context.progress.fraction(step.fraction, step.stage if context.card.split == "public" else "")
 
     scratch = job.work_dir / "scratch"
-    with context.sandbox.unlearn(spec, scratch=scratch, log=context.log, on_progress=on_progress) as ended:
-        if ended.failure is not None:
-            raise EvaluationFailed(ended.failure, ended.detail)
-        context.progress.stage("sealing")
-        artifact = sealed(ended.out_dir)
+    for again in (False, True):
+        with context.sandbox.unlearn(spec, scratch=scratch, log=context.log, on_progress=on_progress) as ended:
+            if ended.killed_from_outside and not again:
+                logger.warning("the container was killed for no reason that is counted; it is started once more")
+                continue
+            if ended.failure is not None:
+                raise EvaluationFailed(_blame(ended.failure, job.work_dir), ended.detail)
+            context.progress.stage("sealing")
+            artifact = sealed(ended.out_dir)
+            break
     context.record.add(unlearn_wall_s=ended.wall_s, peak_mb=ended.peak_mb, artifact_mb=artifact.size_bytes / 2**20)
     return artifact
+
+
+def _blame(failure: FailureCode, work_dir: Path) -> FailureCode:
+    """A method that could not write because our disk is full (backends without a disk of its own) has not failed."""
+    full = shutil.disk_usage(work_dir).free < DISK_FULL_BYTES
+    return FailureCode.PLATFORM_ERROR if full and failure is FailureCode.METHOD_ERROR else failure
 
 
 @contextmanager
@@ -189,7 +202,10 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
             server_check(EvaluatorLM(subject, tokenizer))
             yield subject, f"server:{job.run_id}:{artifact.sha256}"
         except EvaluationFailed as failure:
-            raise EvaluationFailed(failure.code, f"{failure.detail}\n{server.log_tail()}") from None
+            code, detail = failure.code, failure.detail
+            if code is FailureCode.SERVER_DIED and (reason := server.lost()):
+                code, detail = FailureCode.PLATFORM_ERROR, reason
+            raise EvaluationFailed(code, f"{detail}\n{server.log_tail()}") from None
         finally:
             subject.close()
 

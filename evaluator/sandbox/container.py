@@ -23,6 +23,8 @@ _MB = 1 << 20
 #: Between our clock's start and the method's first instruction lies the engine's own work.
 _START_GRACE_S = 1.0
 _ENGINE_CODES = frozenset({125, 126, 127})
+#: What the engine says of a program that a SIGKILL ended. A program may exit with this number, too.
+KILLED = 137
 #: The engine's monitor leaves a file of this name in its working directory when the kernel ends a process of the
 #: container for lack of memory.
 _OOM_NOTE = "oom"
@@ -164,12 +166,16 @@ class Container:
         limits = self.spec.limits
         if self.killed:
             return FailureCode.TIMEOUT, f"ran past {limits.wall_s} s and was killed"
+        try:
+            state = self.report()["State"]
+        except EngineError as error:  # only the host can do that, and then the engine may even say 0
+            return FailureCode.PLATFORM_ERROR, f"the container was removed from outside: {error}"
         if code == 0:
             return None
-        if code in _ENGINE_CODES and (reason := self._never_started()) is not None:
+        if code in _ENGINE_CODES and (reason := _never_started(state)) is not None:
             return reason
         limit_bytes = limits.ram_mb * _MB
-        reached = self.meter.memory_reached(limit_bytes) if code == 137 else self.meter.memory_filled(limit_bytes)
+        reached = self.meter.memory_reached(limit_bytes) if code == KILLED else self.meter.memory_filled(limit_bytes)
         if reached or self.meter.memory_killed() or (self.volume.path.parent / _OOM_NOTE).exists():
             return FailureCode.OUT_OF_MEMORY, f"was killed at its memory limit of {limits.ram_mb} MB"
         if self.spec.role == "unlearn" and (self.volume.full() or code == 153):
@@ -178,17 +184,6 @@ class Container:
         if self.meter.processes_reached(limits.pids):
             return FailureCode.TOO_MANY_PROCESSES, f"reached its limit of {limits.pids} processes, exited with {code}"
         return FailureCode.METHOD_ERROR, f"exited with {code}"
-
-    def _never_started(self) -> tuple[FailureCode, str] | None:
-        """125 to 127 are the engine's codes, but a method may exit with them too: only the engine's state tells."""
-        try:
-            state = self.report()["State"]
-        except EngineError as error:
-            return FailureCode.PLATFORM_ERROR, f"the container is gone: {error}"
-        if _moment(state["StartedAt"]) > 0:
-            return None
-        reason = str(state.get("Error") or "the engine gave no reason; its message is the last output")
-        return FailureCode.START_FAILED, f"did not start: {reason}"
 
     def close(self) -> None:
         """Remove container, volume and counters. Never raises for what is already gone."""
@@ -203,6 +198,14 @@ class Container:
             self.meter.remove()
             if self._switch is not None:
                 self._switch.disarm()
+
+
+def _never_started(state: dict[str, Any]) -> tuple[FailureCode, str] | None:
+    """125 to 127 are the engine's codes, but a method may exit with them too: only the engine's state tells."""
+    if _moment(state["StartedAt"]) > 0:
+        return None
+    reason = str(state.get("Error") or "the engine gave no reason; its message is the last output")
+    return FailureCode.START_FAILED, f"did not start: {reason}"
 
 
 def _moment(text: str) -> float:

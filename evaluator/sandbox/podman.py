@@ -17,7 +17,7 @@ from evaluator.sandbox import flags
 from evaluator.sandbox.admission import ImageRefused, image_judge
 from evaluator.sandbox.cgroup import ROOT as CGROUPS
 from evaluator.sandbox.cgroup import Meter
-from evaluator.sandbox.container import Container, log_path
+from evaluator.sandbox.container import KILLED, Container, log_path
 from evaluator.sandbox.engine import Engine, EngineError, platform_failure
 from evaluator.sandbox.foreign import Images, not_here
 from evaluator.sandbox.health import health_wait
@@ -113,19 +113,28 @@ class PodmanSandbox:
                 failure=failure[0] if failure else None,
                 detail=_detail(failure[1] if failure else "exited with 0", output),
                 out_dir=container.volume.path,
+                # No limit was counted as reached, and inside its namespace nobody can SIGKILL the first process.
+                killed_from_outside=code == KILLED and failure is not None and failure[0] is FailureCode.METHOD_ERROR,
             )
         finally:
             container.close()
 
     @contextmanager
     def serve(self, spec: ContainerSpec, *, scratch: Path, log: Path, ready_s: float = 120.0) -> Iterator[Server]:
-        """`extra` of the handle tells, once the server has ended, `exit` and `reason`."""
+        """`extra` of the handle tells, once the server has ended, `exit`, `failure` and `reason`."""
         container = self._container(spec, volume_name="sock", size_kb=_SOCKET_KB, files=_SOCKET_FILES)
         follower: threading.Thread | None = None
         try:
             output = Output(log_path(log), after="serve")
             socket = container.volume.path / "api.sock"
-            handle = ServerHandle(socket, is_alive=container.running, tail=output.tail)
+
+            def lost() -> str:
+                if follower is not None and not container.running():
+                    follower.join(5.0)  # what ended it is known a moment after its end
+                ours = handle.extra.get("failure") == FailureCode.PLATFORM_ERROR
+                return handle.extra["reason"] if ours else ""
+
+            handle = ServerHandle(socket, is_alive=container.running, tail=output.tail, why_lost=lost)
 
             def follow() -> None:
                 code = container.wait(output, spec.limits.wall_s)

@@ -59,14 +59,17 @@ class ContainerExit:
     failure: FailureCode | None
     detail: str  # the last output and the reason: for organisers, and for the submitter on a public split
     out_dir: Path  # what the container wrote: untrusted, valid until the context closes
+    killed_from_outside: bool = False  # or by itself in just that way: nobody can tell, see `Container.failure`
 
 
 class Server(Protocol):
-    """A running `serve` container."""
+    """A running `serve` container. `lost` says why its end was the platform's fault; it is empty when it was not."""
 
     socket: Path
 
     def alive(self) -> bool: ...
+
+    def lost(self) -> str: ...
 
     def log_tail(self) -> str: ...
 
@@ -128,9 +131,13 @@ class ServerHandle:
     is_alive: Callable[[], bool]
     tail: Callable[[], str]
     extra: dict[str, str] = field(default_factory=dict)
+    why_lost: Callable[[], str] = str
 
     def alive(self) -> bool:
         return self.is_alive()
+
+    def lost(self) -> str:
+        return self.why_lost()
 
     def log_tail(self) -> str:
         return self.tail()

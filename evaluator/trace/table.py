@@ -103,8 +103,12 @@ def trace_write(path: Path, rows: Sequence[TraceRow]) -> None:
     """Write rows atomically as Parquet with zstd, 5,000 rows a group."""
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=TRACE_SCHEMA)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(table, temporary, compression="zstd", row_group_size=5000)
-    os.replace(temporary, path)
+    try:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=5000)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def trace_read(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
