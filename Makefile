@@ -20,7 +20,7 @@ help: ## list these targets
 	@printf '\n  PALIMPSEST_HOME=%s (data)   PORT=%s (demo)\n' "$(PALIMPSEST_HOME)" "$(PORT)"
 
 install: ## install system packages and the virtual environment (.venv)
-	@deploy/setup/system_packages.sh container browser registry
+	@deploy/setup/system_packages.sh container browser registry services
 	@deploy/setup/venv.sh
 
 demo: ## the whole leaderboard on this machine: builds, submits the reference methods, serves until Ctrl-C

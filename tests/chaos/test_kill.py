@@ -10,31 +10,12 @@ from typing import Any
 import pytest
 
 from tests.chaos.site import Site
-from tests.leaderboard.conftest import digest_make, manifest_make
+from tests.chaos.steps import STAGES, ended_once, submit
 
 pytestmark = pytest.mark.chaos
 
 
-def submit(site: Site, **hparams: Any) -> None:
-    site.submit(
-        image=digest_make(), manifest=manifest_make(hparams=hparams), releases=["toy-world-5"], tryout=False, seeds=[0]
-    )
-
-
-def ended_once(site: Site) -> None:
-    """Scored, every score once, one snapshot with one row, nothing left behind."""
-    site.wait(lambda: site.state() == "SCORED", within_s=120)
-    assert site.events().count("SCORED") == 1
-    keys = [row["key"] for row in site.rows("select key from runs_score")]
-    assert len(keys) == len(set(keys)) > 0
-    assert len(site.rows("select id from traces_tracefile")) == 1
-    site.wait(lambda: bool(site.rows("select id from boards_boardsnapshot")), within_s=60)
-    run = site.run()
-    assert run is not None
-    assert site.processes(run["id"]) == []
-
-
-@pytest.mark.parametrize("stage", ["UNLEARNING", "MEASURING", "SCORING"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_kill_9_of_the_worker_in_any_stage(protocol_site: Site, stage: str) -> None:
     site = protocol_site
     submit(site, stage_s=1.5)
