@@ -154,9 +154,7 @@ class PodmanSandbox:
                 if not container.running():
                     follower.join(10.0)
                     problem = f"the server {handle.extra.get('reason', 'ended')}"
-                never_started = handle.extra.get("failure") == FailureCode.START_FAILED
-                code = FailureCode.START_FAILED if never_started else FailureCode.SERVER_NOT_READY
-                raise EvaluationFailed(code, _detail(problem, output))
+                raise EvaluationFailed(_not_ready(handle.extra), _detail(problem, output))
             yield handle
         finally:
             if follower is not None:
@@ -204,6 +202,16 @@ class PodmanSandbox:
             "image_store": self.images.store.kind(),
             "seccomp_sha256": hashlib.sha256(PROFILE.read_bytes()).hexdigest(),
         }
+
+
+def _not_ready(ended: dict[str, str]) -> FailureCode:
+    """Why a server never answered, from how its container ended, if it did."""
+    failure = ended.get("failure", "")
+    if failure in (FailureCode.START_FAILED, FailureCode.PLATFORM_ERROR):
+        return FailureCode(failure)
+    # Killed with no limit reached, which gives a server a second start: see `ContainerExit.killed_from_outside`.
+    killed = failure == FailureCode.METHOD_ERROR and ended.get("exit") == str(KILLED)
+    return FailureCode.SERVER_DIED if killed else FailureCode.SERVER_NOT_READY
 
 
 def _detail(reason: str, output: Output) -> str:

@@ -89,6 +89,18 @@ def test_a_server_that_was_removed_says_that_it_was_lost_and_one_that_died_does_
         assert leftovers(podman, given) == []
 
 
+@pytest.mark.parametrize(("how", "code"), [("rm", FailureCode.PLATFORM_ERROR), ("kill", FailureCode.SERVER_DIED)])
+def test_a_server_struck_before_it_answers_is_not_called_slow(
+    podman: PodmanSandbox, spec: SpecMaker, tmp_path: Path, how: str, code: FailureCode
+) -> None:
+    given = spec("sleep", "30", role="serve")
+    threading.Thread(target=strike, args=(podman, given.run_id, how)).start()
+    with pytest.raises(EvaluationFailed) as caught, podman.serve(given, scratch=tmp_path, log=tmp_path / "run.log"):
+        pass
+    assert caught.value.code is code
+    assert leftovers(podman, given) == []
+
+
 # ---------------------------------------------------------------- the whole way: site, worker, evaluator, container
 
 
@@ -103,6 +115,7 @@ def container_site(toy_home: Path, reference_image: str, tmp_path: Path) -> Iter
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_containers_struck_in_unlearn_and_in_serve_and_the_run_is_scored_all_the_same(
     container_site: Site, reference_image: str
 ) -> None:
