@@ -35,8 +35,6 @@ def server_check(
         except EvaluationFailed as failure:
             typer.echo(f"{failure.code.value}: {failure.detail}", err=True)
             raise typer.Exit(METHOD_FAILED) from None
-        finally:
-            subject.close()
     typer.echo(f"the server passes all {len(CHECKS)} checks")
 
 

@@ -197,7 +197,7 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
     with context.sandbox.serve(
         spec, scratch=job.work_dir / "scratch", log=context.log, ready_s=SERVER_READY_S
     ) as server:
-        subject = RemoteSubject(server.socket, seed=job.seed, alive=server.alive)
+        subject = RemoteSubject(server.socket, seed=job.seed)
         try:
             server_check(EvaluatorLM(subject, tokenizer))
             yield subject, f"server:{job.run_id}:{artifact.sha256}"
@@ -206,8 +206,6 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
             if code is FailureCode.SERVER_DIED and (reason := server.lost()):
                 code, detail = FailureCode.PLATFORM_ERROR, reason
             raise EvaluationFailed(code, f"{detail}\n{server.log_tail()}") from None
-        finally:
-            subject.close()
 
 
 def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]:

@@ -46,7 +46,11 @@ _ENV_TUNING = (
     "PALIMPSEST_MAX_IMAGE_MB",
     "PALIMPSEST_REGISTRIES",
     "PALIMPSEST_RELEASES",
+    "PALIMPSEST_SERVER_IN_FLIGHT",
 )
+
+#: Where in a Kubernetes cluster methods run.
+_ENV_CLUSTER = ("PALIMPSEST_K8S_", "KUBERNETES_SERVICE_")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def evaluator_env() -> dict[str, str]:
     """The environment of every evaluator process."""
     env = {name: os.environ[name] for name in _ENV_KEPT if name in os.environ}
     env |= {name: os.environ[name] for name in _ENV_TUNING if name in os.environ}
+    env |= {name: value for name, value in os.environ.items() if name.startswith(_ENV_CLUSTER)}
     env["PALIMPSEST_HOME"] = str(settings.PALIMPSEST_HOME)
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("HF_HUB_OFFLINE", "1")

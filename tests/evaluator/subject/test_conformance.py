@@ -37,11 +37,7 @@ def remote(base: tuple[Any, Any], fault: Fault | None = None) -> Iterator[tuple[
     server = SmallServer(*base, fault)
     # A unix socket's path may have some hundred characters at most.
     with tempfile.TemporaryDirectory() as folder, listening(server, Path(folder) / "s") as socket:
-        subject = RemoteSubject(socket, seed=0)
-        try:
-            yield EvaluatorLM(subject, base[1]), server
-        finally:
-            subject.close()
+        yield EvaluatorLM(RemoteSubject(socket, seed=0), base[1]), server
 
 
 def refused(base: tuple[Any, Any], fault: Fault) -> str:
