@@ -1,4 +1,4 @@
-"""`python -m evaluator`: base, build, image, inspect, run, score, rank, verify, sweep, bench, judge."""
+"""`python -m evaluator`: base, build, image, inspect, run, score, rank, verify, sweep, doctor, bench, judge."""
 
 import os
 

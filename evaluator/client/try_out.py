@@ -8,13 +8,14 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from evaluator.contract import (
+    BACKEND_NAMES,
     EvaluationFailed,
     FailureCode,
     Job,
@@ -26,6 +27,9 @@ from evaluator.contract import (
     manifest_load,
 )
 from evaluator.home import Home, write_atomically
+
+if TYPE_CHECKING:
+    from evaluator.sandbox.engine import Engine
 
 DEFAULT_RELEASE = "pretrained-facts-10-public"
 
@@ -68,41 +72,45 @@ def image_for(folder: Path, home: Home, backend: str, say: Console) -> str:
     """
     if backend == "process":
         return str(folder)
+    from evaluator.sandbox import engine_for
     from evaluator.sandbox.images import reference_image_build
 
+    try:
+        engine = engine_for(backend, home.root)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, or give --image NAME@sha256:…") from None
     if (folder / "Containerfile").is_file():
-        return _image_build(folder, home, say)
+        return _image_build(folder, engine, say)
     for package in (folder, *folder.parents):
         if package.name == "methods" and (package / "__main__.py").is_file():
-            return reference_image_build(home.root, package, progress=lambda text: say.print(f"  {text}"))
+            return reference_image_build(
+                home.root, package, progress=lambda text: say.print(f"  {text}"), engine=engine
+            )
     raise typer.BadParameter(f"folder: {folder} has no Containerfile; write one, or give --image sha256:…")
 
 
-def _image_build(folder: Path, home: Home, say: Console) -> str:
+def _image_build(folder: Path, engine: Engine, say: Console) -> str:
     """Build a Containerfile; where its `ARG BASE` cannot be fetched, on the reference image, which needs no registry.
 
     Raises `EvaluationFailed(image_unavailable)` with the end of what the build printed.
     """
-    from evaluator.sandbox.engine import Engine, EngineError
+    from evaluator.sandbox.engine import EngineError
     from evaluator.sandbox.images import reference_image_build
-
-    engine = Engine(home.root)
-
-    def build(*arguments: str) -> str:
-        done = engine.run("build", "--quiet", *arguments, str(folder), timeout_s=3600.0)
-        return f"sha256:{done.stdout.split()[-1].removeprefix('sha256:')}"
 
     say.print(f"Building the image of {folder.name} …")
     try:
         try:
-            return build()
+            return engine.image_build(folder)
         except EngineError as error:
-            unreachable = "initializing source" in error.output or "short-name" in error.output
+            unreachable = any(words in error.output for words in ("initializing source", "short-name", "dial tcp"))
             if not unreachable or not _BASE_ARGUMENT.search((folder / "Containerfile").read_text()):
                 raise
         say.print("  its base image cannot be fetched from here; building on the reference image of this machine")
-        reference = reference_image_build(home.root, METHODS, progress=lambda text: say.print(f"  {text}"))
-        return build("--network", "none", "--build-arg", f"BASE={reference.removeprefix('sha256:')}")
+        reference = reference_image_build(
+            engine.home, METHODS, progress=lambda text: say.print(f"  {text}"), engine=engine
+        )
+        base = f"BASE={reference.removeprefix('sha256:')}"
+        return engine.image_build(folder, "--network", "none", "--build-arg", base)
     except EngineError as error:
         raise EvaluationFailed(
             FailureCode.IMAGE_UNAVAILABLE, f"{folder / 'Containerfile'} does not build:\n{error.output[-2000:]}"
@@ -145,7 +153,8 @@ def try_out(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     backend: Annotated[
-        str, typer.Option(help="podman, or process: no isolation, only for code that you trust")
+        str,
+        typer.Option(help=f"one of {', '.join(BACKEND_NAMES)}; process has no isolation, only for code that you trust"),
     ] = "podman",
     json_out: Annotated[bool, typer.Option("--json", help="print the scorecard as JSON")] = False,
 ) -> None:

@@ -85,15 +85,22 @@ def known(
 
 def image(
     methods: Annotated[Path, typer.Option(help="the folder of the methods package")] = REPOSITORY / "methods",
+    backend: Annotated[
+        str, typer.Option(help="whose store it is loaded into: podman, podman-runsc or docker")
+    ] = "podman",
 ) -> None:
     """Build and load the reference image without a registry; print its image ID."""
     from evaluator.contract import EvaluationFailed
+    from evaluator.sandbox import engine_for
     from evaluator.sandbox.images import reference_image_build
 
     with clear_errors():
         try:
             found = reference_image_build(
-                Home.from_environment().root, methods, progress=lambda text: typer.echo(text, err=True)
+                Home.from_environment().root,
+                methods,
+                progress=lambda text: typer.echo(text, err=True),
+                engine=engine_for(backend, Home.from_environment().root),
             )
         except EvaluationFailed as failure:
             raise ValueError(str(failure)) from None

@@ -14,9 +14,18 @@ from typing import Annotated
 import typer
 
 from evaluator.commands.errors import METHOD_FAILED, PLATFORM_FAILED, clear_errors
-from evaluator.contract import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, Job, ManifestError, manifest_load
+from evaluator.contract import (
+    BACKEND_NAMES,
+    PLATFORM_FAILURES,
+    REMEDIES,
+    EvaluationFailed,
+    Job,
+    ManifestError,
+    manifest_load,
+)
 from evaluator.home import Home
 
+BACKEND_HELP = f"one of {', '.join(BACKEND_NAMES)}"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -54,7 +63,7 @@ def run(job: Annotated[Path, typer.Argument(help="a job file, see evaluator.cont
 def inspect(
     image: Annotated[str, typer.Option(help="sha256:…, NAME@sha256:…, NAME:TAG or archive@sha256:…")],
     manifest: Annotated[Path, typer.Option(help="method.toml or its JSON form")],
-    backend: Annotated[str, typer.Option(help="podman or process")] = "podman",
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "podman",
 ) -> None:
     """Look at an image without running it; print a report as JSON. Exit status: 0 ok, 2 refused, 4 platform."""
     from evaluator.sandbox import sandbox_for
@@ -96,7 +105,7 @@ def sweep(
     run_id: Annotated[
         str | None, typer.Option("--run", help="only this run; without it, all that are past their deadline")
     ] = None,
-    backend: Annotated[str, typer.Option(help="podman or process")] = "podman",
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "podman",
 ) -> None:
     """Remove containers and mounts that a crash left behind; print how many."""
     from evaluator.sandbox import sandbox_for
@@ -105,6 +114,35 @@ def sweep(
         typer.echo(sandbox_for(backend, Home.from_environment().root).sweep(run_id))
 
 
+def doctor(
+    backend: Annotated[str | None, typer.Option(help=f"{BACKEND_HELP}; without it, all of them")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print what is missing by backend, as JSON")] = False,
+) -> None:
+    """Say what each backend lacks on this machine. Exit status: 0 when the one named, or any with isolation, is ready,
+    else 1.
+    """
+    from evaluator.sandbox import BACKENDS, sandbox_for
+
+    with clear_errors():
+        found = {
+            name: sandbox_for(name, Home.from_environment().root).check()
+            for name in ([backend] if backend else BACKENDS)
+        }
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        for name, missing in found.items():
+            typer.echo(f"{name}: {'not ready' if missing else 'ready'}" + _UNSAFE.get(name, ""))
+            for sentence in missing:
+                typer.echo(f"  - {sentence}")
+    isolated = [name for name in found if backend or name not in _UNSAFE]
+    if all(found[name] for name in isolated):
+        raise typer.Exit(1)
+
+
+_UNSAFE = {"process": " (WITHOUT ANY ISOLATION: for methods of this repository and for tests)"}
+
+
 def register(app: typer.Typer) -> None:
-    for command in (run, inspect, sweep):
+    for command in (run, inspect, sweep, doctor):
         app.command()(command)

@@ -3,7 +3,7 @@
 from evaluator.contract.archive import HEAD_BYTES, archive_fault
 from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, FailureCode
 from evaluator.contract.folder import data_folder
-from evaluator.contract.job import ContainerJob, Job, Limits
+from evaluator.contract.job import BACKEND_NAMES, ContainerJob, Job, Limits
 from evaluator.contract.ladder import ladder_up
 from evaluator.contract.manifest import (
     ARCHIVE_REFERENCE,
@@ -23,6 +23,7 @@ from evaluator.contract.scorecard import STAGES, MetricInfo, MetricScore, Progre
 
 __all__ = [
     "ARCHIVE_REFERENCE",
+    "BACKEND_NAMES",
     "CONTRACT_VERSION",
     "HEAD_BYTES",
     "IMAGE_REFERENCE",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from evaluator.contract.manifest import CONTRACT_VERSION, IMAGE_REFERENCE, Manifest
 
-Backend = Literal["podman", "process"]
+Backend = Literal["podman", "podman-runsc", "docker", "kubernetes", "process"]
+BACKEND_NAMES: tuple[str, ...] = get_args(Backend)
 
 
 class Limits(BaseModel):

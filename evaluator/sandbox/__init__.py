@@ -1,10 +1,15 @@
-"""Where a method runs: one protocol, a backend with real isolation and one without any."""
+"""Where a method runs: one protocol, backends with real isolation and one without any."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from evaluator.sandbox.podman import PodmanSandbox
+from evaluator.sandbox.docker import DockerSandbox
+from evaluator.sandbox.engine import Engine
+from evaluator.sandbox.kubernetes import KubernetesSandbox
+from evaluator.sandbox.lifecycle import EngineSandbox
+from evaluator.sandbox.podman import PodmanSandbox, RunscSandbox
 from evaluator.sandbox.process import ProcessSandbox
 from evaluator.sandbox.protocol import (
     ContainerExit,
@@ -20,7 +25,13 @@ from evaluator.sandbox.protocol import (
     ignore_progress,
 )
 
-BACKENDS: dict[str, type[PodmanSandbox] | type[ProcessSandbox]] = {"podman": PodmanSandbox, "process": ProcessSandbox}
+BACKENDS: dict[str, Callable[[Path], Sandbox]] = {
+    "podman": PodmanSandbox,
+    "podman-runsc": RunscSandbox,
+    "docker": DockerSandbox,
+    "kubernetes": KubernetesSandbox,
+    "process": ProcessSandbox,
+}
 
 
 def sandbox_for(name: str, home: Path) -> Sandbox:
@@ -30,20 +41,33 @@ def sandbox_for(name: str, home: Path) -> Sandbox:
     return BACKENDS[name](home)
 
 
+def engine_for(name: str, home: Path) -> Engine:
+    """The engine that holds a backend's images. Raises `ValueError` for a backend whose images lie elsewhere."""
+    sandbox = sandbox_for(name, home)
+    if not isinstance(sandbox, EngineSandbox):
+        kept = [key for key, kind in BACKENDS.items() if isinstance(kind, type) and issubclass(kind, EngineSandbox)]
+        raise ValueError(f"backend: {name} has no images on this machine: use one of {', '.join(kept)}")
+    return sandbox.engine
+
+
 __all__ = [
     "BACKENDS",
     "ContainerExit",
     "ContainerSpec",
+    "DockerSandbox",
     "ImageReport",
+    "KubernetesSandbox",
     "Mount",
     "PodmanSandbox",
     "ProcessSandbox",
     "ProgressCallback",
     "Progressed",
     "Role",
+    "RunscSandbox",
     "Sandbox",
     "Server",
     "ServerHandle",
+    "engine_for",
     "ignore_progress",
     "sandbox_for",
 ]

@@ -28,7 +28,7 @@ class Meter:
 
     def sample(self) -> None:
         for group in self._groups("memory"):
-            for path in group.glob("libpod-*"):
+            for path in _containers(group):
                 stat = path / "memory.stat"
                 used = (_field(stat, "rss") or _field(stat, "anon")) + _field(stat, "shmem")
                 self.used_bytes = max(self.used_bytes, used)
@@ -36,7 +36,7 @@ class Meter:
                 kills = max(_field(path / "memory.oom_control", "oom_kill"), _field(path / "memory.events", "oom_kill"))
                 self.oom_kills = max(self.oom_kills, kills)
         for group in self._groups("pids"):
-            for path in group.glob("libpod-*"):
+            for path in _containers(group):
                 self.refused_forks = max(self.refused_forks, _field(path / "pids.events", "max"))
 
     def program_peak_bytes(self) -> int | None:
@@ -88,6 +88,11 @@ class Meter:
     def _groups(self, controller: str) -> list[Path]:
         candidates = (ROOT / controller / self.name.lstrip("/"), ROOT / self.name.lstrip("/"))
         return [path for path in candidates if path.is_dir()]
+
+
+def _containers(group: Path) -> list[Path]:
+    """The groups of containers under one of ours: podman's `libpod-<id>`, docker's `<id>`; not the monitor's."""
+    return [path for path in group.glob("*/") if path.name != "conmon"]
 
 
 def _number(path: Path) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from evaluator.sandbox import flags
 from evaluator.sandbox.cgroup import Meter
 from evaluator.sandbox.deadman import DeadManSwitch
 from evaluator.sandbox.engine import Engine, EngineError, platform_failure
-from evaluator.sandbox.mounts import Volume, mounts_check, owner_key, volume_mount, volume_unmount
+from evaluator.sandbox.mounts import Volume, mounts_check, mounts_stage, owner_key, volume_mount, volume_unmount
 from evaluator.sandbox.output import Output, follow
 from evaluator.sandbox.protocol import ContainerSpec
 
@@ -60,12 +60,16 @@ class Container:
         home_key = owner_key(engine.home, "", "unlearn")
         deadline = time.time() + lifetime_s + flags.BACKSTOP_S
         volume = volume_mount(
-            owner_key(engine.home, spec.run_id, spec.role), volume_name, size_kb=size_kb, files=files, deadline=deadline
+            owner_key(engine.home, spec.run_id, spec.role),
+            volume_name,
+            size_kb=size_kb,
+            files=files,
+            deadline=deadline,
+            owner=engine.root_id(spec),
         )
         container = cls(engine, spec, volume, Meter(f"/palimpsest/{volume.path.parent.name}"))
         try:
-            arguments = flags.create_arguments(
-                spec,
+            birth = flags.Birth(
                 image_id=image_id,
                 volume=flags.volume_as_mount(volume.path, spec),
                 home_key=home_key,
@@ -73,7 +77,8 @@ class Container:
                 deadline=deadline,
                 lifetime_s=lifetime_s + flags.BACKSTOP_S,
             )
-            container.id = container._create(arguments, home_key)
+            staged = replace(spec, mounts=mounts_stage(volume, spec.mounts))
+            container.id = container._create(staged, birth)
             container._switch = DeadManSwitch(container._cleanup_commands(), engine.environment())
             container._prove()
         except BaseException:
@@ -81,8 +86,9 @@ class Container:
             raise
         return container
 
-    def _create(self, arguments: list[str], home_key: str) -> str:
+    def _create(self, staged: ContainerSpec, birth: flags.Birth) -> str:
         try:
+            arguments = self.engine.create_arguments(staged, birth)
             return self.engine.run(*arguments).stdout.strip()
         except EngineError as error:
             failure = error
@@ -90,7 +96,7 @@ class Container:
             # Left by an attempt at this run that died: its name is ours. Another data folder's is not.
             name = flags.container_name(self.spec)
             left = self.engine.json("inspect", "--type", "container", name)
-            if left and left[0]["Config"]["Labels"].get(flags.LABEL_HOME) == home_key:
+            if left and left[0]["Config"]["Labels"].get(flags.LABEL_HOME) == birth.home_key:
                 self.engine.remove(left[0]["Id"])
                 try:
                     return self.engine.run(*arguments).stdout.strip()
@@ -102,27 +108,27 @@ class Container:
 
     def _cleanup_commands(self) -> list[str]:
         """What `close` does, in shell: for when this process is no more."""
-        path, folder = (shlex.quote(str(item)) for item in (self.volume.path, self.volume.path.parent))
+        folder = shlex.quote(str(self.volume.path.parent))
         groups = f"/sys/fs/cgroup/*{self.meter.name} /sys/fs/cgroup{self.meter.name}"
         return [
-            shlex.join(self.engine.command("rm", "-f", "-t", "0", "-v", "-i", self.id)),
-            f"umount {path} || umount -l {path}",
-            f"rm -f {folder}/{_OOM_NOTE}; rmdir {path} {folder}",
+            shlex.join(self.engine.command(*self.engine.remove_arguments(self.id))),
+            f'for place in {folder}/*/; do umount "$place" || umount -l "$place"; done',
+            f"rm -f {folder}/{_OOM_NOTE}; rmdir {folder}/*/ {folder}",
             f'sleep 1; for group in {groups}; do rmdir "$group"/*/ "$group"; done',
         ]
 
     def report(self) -> dict[str, Any]:
-        """`podman inspect` of this container."""
+        """The engine's `inspect` of this container."""
         return dict(self.engine.json("inspect", "--type", "container", self.id)[0])
 
     def _prove(self) -> None:
-        if wrong := flags.flags_wrong(self.report(), self.spec):
+        if wrong := self.engine.flags_wrong(self.report(), self.spec):
             raise platform_failure("the engine dropped isolation flags", ValueError("; ".join(wrong)))
 
     def start(self) -> None:
         try:
             self._process = subprocess.Popen(
-                self.engine.command("start", "--attach", "--sig-proxy=false", self.id),
+                self.engine.command(*self.engine.start_arguments(self.id)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -176,13 +182,14 @@ class Container:
             return reason
         limit_bytes = limits.ram_mb * _MB
         reached = self.meter.memory_reached(limit_bytes) if code == KILLED else self.meter.memory_filled(limit_bytes)
-        if reached or self.meter.memory_killed() or (self.volume.path.parent / _OOM_NOTE).exists():
+        noted = (self.volume.path.parent / _OOM_NOTE).exists() or state.get("OOMKilled")  # podman's way, docker's way
+        if reached or self.meter.memory_killed() or noted:
             return FailureCode.OUT_OF_MEMORY, f"was killed at its memory limit of {limits.ram_mb} MB"
         if self.spec.role == "unlearn" and (self.volume.full() or code == 153):
             room = f"{limits.out_mb} MB, {limits.out_files} files"
             return FailureCode.OUTPUT_TOO_LARGE, f"filled /out ({room}) and exited with {code}"
-        if self.meter.processes_reached(limits.pids):
-            return FailureCode.TOO_MANY_PROCESSES, f"reached its limit of {limits.pids} processes, exited with {code}"
+        if self.meter.processes_reached(pids := self.engine.pids_limit(limits)):
+            return FailureCode.TOO_MANY_PROCESSES, f"reached its limit of {pids} processes, exited with {code}"
         return FailureCode.METHOD_ERROR, f"exited with {code}"
 
     def close(self) -> None:

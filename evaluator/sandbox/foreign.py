@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from evaluator.contract import ARCHIVE_REFERENCE, IMAGE_REFERENCE, EvaluationFailed, Manifest
 from evaluator.sandbox.admission import ImageRefused, Problem, image_judge
@@ -14,17 +15,50 @@ from evaluator.sandbox.blobs import LayerFacts
 from evaluator.sandbox.engine import Engine
 from evaluator.sandbox.manifests import ImageParts, image_read
 from evaluator.sandbox.registry import image_announced, image_copy, unavailable
-from evaluator.sandbox.store import BoundedStore
 
 _TRIES = 3
 
 
-class Images:
+class Store(Protocol):
+    """Where strangers' images lie, by a key of 64 hex digits; see `store.BoundedStore`."""
+
+    engine: Engine
+
+    def kind(self) -> str: ...
+
+    def exists(self) -> bool: ...
+
+    def is_open(self) -> bool: ...
+
+    def open(self) -> None: ...
+
+    def find(self, key: str) -> str | None: ...
+
+    def in_use(self) -> AbstractContextManager[None]: ...
+
+    def arriving(self) -> AbstractContextManager[Path]: ...
+
+    def loading(self) -> AbstractContextManager[None]: ...
+
+    def room_make(self, needed: int, *, held: int = 0) -> None: ...
+
+    def load(self, layout: Path, key: str, image_id: str) -> None: ...
+
+
+AnyStore = TypeVar("AnyStore", bound=Store)
+
+
+class Images(Generic[AnyStore]):
     """Every image that a run may name: this machine's own by ID, strangers' by digest and loaded when missing."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, store: AnyStore) -> None:
         self.engine = engine
-        self.store = BoundedStore(engine.home)
+        self.store = store
+
+    def engines(self) -> list[Engine]:
+        """Where containers may be: this machine's own images and strangers' can have a store each."""
+        apart = self.store.engine is not self.engine and self.store.is_open()
+        return [self.engine, *([self.store.engine] if apart else [])]
 
     @contextmanager
     def held(self, image: str, manifest: Manifest | None = None) -> Iterator[tuple[Engine, str]]:

@@ -33,7 +33,9 @@ def quiet(_: str) -> None:
     return None
 
 
-def reference_image_build(home: Path, methods_dir: Path, *, progress: Report = quiet) -> str:
+def reference_image_build(
+    home: Path, methods_dir: Path, *, progress: Report = quiet, engine: Engine | None = None
+) -> str:
     """Build and load the reference image; `sha256:<image ID>`.
 
     Three layers: Debian's Python, the packages of `layers.SITE_ROOTS` as installed here, and `methods_dir`. Each is
@@ -43,7 +45,7 @@ def reference_image_build(home: Path, methods_dir: Path, *, progress: Report = q
     """
     if not (methods_dir / "__main__.py").is_file():
         raise layers.refused(f"{methods_dir} is not a package with a __main__.py")
-    engine, store = Engine(home), ImageStore(home / "images")
+    engine, store = engine or Engine(home), ImageStore(home / "images")
     distributions = layers.site_distributions()
     keys = (
         layers.debian_key(),
@@ -63,7 +65,7 @@ def reference_image_build(home: Path, methods_dir: Path, *, progress: Report = q
         code = store.layer(keys[2], lambda: layers.folder_entries(methods_dir, METHODS_AT))
         stack = (system, site, code)
         image_id = store.image("reference", stack, ImageConfig(entrypoint=ENTRYPOINT, env=ENVIRONMENT))
-        progress(f"loading {sum(layer.size for layer in stack) >> 20} MB into podman")
+        progress(f"loading {sum(layer.size for layer in stack) >> 20} MB into {engine.program}")
         store.load(engine, "reference", image_id)
         partial = record.with_name(f".{record.name}.{os.getpid()}")
         partial.write_text(json.dumps({"key": whole, "image_id": image_id}))
@@ -71,9 +73,11 @@ def reference_image_build(home: Path, methods_dir: Path, *, progress: Report = q
     return image_id
 
 
-def folder_image_build(home: Path, folder: Path, *, name: str, config: ImageConfig) -> str:
+def folder_image_build(
+    home: Path, folder: Path, *, name: str, config: ImageConfig, engine: Engine | None = None
+) -> str:
     """Build and load a small image: Debian's Python and one folder at /opt/palimpsest/<folder name>; its image ID."""
-    engine, store = Engine(home), ImageStore(home / "images")
+    engine, store = engine or Engine(home), ImageStore(home / "images")
     target = f"opt/palimpsest/{folder.name}"
     with store.lock():
         system = store.layer(layers.debian_key(), layers.debian_entries)

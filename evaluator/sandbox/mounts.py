@@ -1,4 +1,4 @@
-"""Small memory file systems for what a container may write: sized, counted in files, and without programs or links."""
+"""Where a container's folders lie: small memory file systems for what it may write, and its inputs beside them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import secrets
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluator.contract import EvaluationFailed, FailureCode
@@ -43,15 +43,17 @@ class Volume:
         return usage.f_bavail * usage.f_frsize < 64 * 1024 or usage.f_favail == 0
 
 
-def volume_mount(key: str, name: str, *, size_kb: int, files: int, deadline: float) -> Volume:
-    """Mount an empty tmpfs that anyone may write. Raises `EvaluationFailed(platform_error)`.
+def volume_mount(key: str, name: str, *, size_kb: int, files: int, deadline: float, owner: int = 0) -> Volume:
+    """Mount an empty tmpfs that anyone may write who comes there. Raises `EvaluationFailed(platform_error)`.
 
+    Of this machine's users only root and `owner` do: the id that the container's root has here.
     nosymfollow: code outside the container that opens a path here cannot be led elsewhere by a link.
     """
     folder = RUNTIME / f"{key}-{secrets.token_hex(4)}" / name
     try:
         folder.mkdir(parents=True, mode=0o755)
         folder.parent.chmod(0o700)
+        os.chown(folder.parent, owner, owner)
     except OSError as error:
         raise EvaluationFailed(FailureCode.PLATFORM_ERROR, f"cannot make {folder}: {error}") from None
     options = f"size={size_kb}k,nr_inodes={files + 2},mode=0777,nosuid,nodev,noexec"
@@ -64,13 +66,36 @@ def volume_mount(key: str, name: str, *, size_kb: int, files: int, deadline: flo
     raise EvaluationFailed(FailureCode.PLATFORM_ERROR, f"mounting the output volume failed: {done.stderr.strip()}")
 
 
+def mounts_stage(volume: Volume, mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """The same mounts from beside the volume. Raises `EvaluationFailed(platform_error)`.
+
+    What sets up a container as another user (gVisor does) may not come where the data folder lies; and what is
+    read-only is so for this machine too, whatever an engine makes of the option.
+    """
+    staged = []
+    for number, mount in enumerate(mounts):
+        place = volume.path.parent / f"in-{number}"
+        place.mkdir()
+        options = f"{'ro' if mount.read_only else 'rw'},noexec,nosuid,nodev"
+        command = ["mount", "--bind", "-o", options, str(mount.source), str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise _wrong(mount, f"could not be mounted: {done.stderr.strip()}")
+        staged.append(replace(mount, source=place))
+    return tuple(staged)
+
+
 def volume_unmount(path: Path) -> None:
-    """Unmount and remove the folder; silent if it is gone. A busy one is detached and vanishes with its last user."""
-    for options in ((), ("-l",)):
-        if subprocess.run(["umount", *options, str(path)], capture_output=True, check=False).returncode == 0:
-            break
-        if not os.path.ismount(path):
-            break
+    """Unmount a volume and the inputs beside it, and remove their folder; silent if it is gone.
+
+    A busy mount is detached and vanishes with its last user.
+    """
+    for place in (path, *path.parent.glob("in-*")):
+        for options in ((), ("-l",)):
+            if subprocess.run(["umount", *options, str(place)], capture_output=True, check=False).returncode == 0:
+                break
+            if not os.path.ismount(place):
+                break
     _folder_remove(path.parent)
 
 

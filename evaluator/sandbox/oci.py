@@ -175,11 +175,8 @@ class ImageStore:
         """Copy the image into the engine's store under localhost/palimpsest-<name>; layers that it has are skipped."""
         if engine.image_exists(image_id):
             return
-        loaded = engine.run("pull", "--quiet", f"oci:{self.root.absolute()}:{name}", timeout_s=900).stdout.split()
-        if not loaded or loaded[-1] != image_id.removeprefix("sha256:"):
-            raise RuntimeError(f"the engine loaded {loaded or 'nothing'} where {image_id} was expected")
-        engine.run("untag", loaded[-1])  # the engine names it after this folder
-        engine.run("tag", loaded[-1], f"localhost/palimpsest-{name}:{loaded[-1][:12]}")
+        if (loaded := engine.image_load(self.root, name)) != image_id:
+            raise RuntimeError(f"the engine loaded {loaded} where {image_id} was expected")
 
     def _blob(self, value: Any) -> tuple[str, int]:
         data = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

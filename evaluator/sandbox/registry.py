@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evaluator.contract import IMAGE_TAG, EvaluationFailed, FailureCode
 from evaluator.sandbox.admission import ImageRefused, max_image_bytes, too_large
@@ -60,6 +62,17 @@ def image_announced(engine: Engine, image: str) -> Announced:
     if found.packed_bytes() > max_image_bytes():
         raise ImageRefused(**too_large(found.packed_bytes()))
     return found
+
+
+def configuration_announced(engine: Engine, image: str) -> dict[str, Any]:
+    """The configuration of an image in its registry. Raises `EvaluationFailed(image_unavailable)`."""
+    command = ["skopeo", "inspect", "--config", "--raw", *_plain("--tls-verify=false", image), f"docker://{image}"]
+    try:
+        return dict(json.loads(engine.tool(*command, timeout_s=_ASK_S)))
+    except EngineError as error:
+        raise unavailable(image, f"could not be found in its registry: {_last_line(error)}") from None
+    except (ValueError, TypeError):
+        raise unavailable(image, "has a configuration that is not a JSON object") from None
 
 
 def image_copy(engine: Engine, announced: Announced, layout: Path) -> ImageParts:

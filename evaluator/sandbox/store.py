@@ -15,7 +15,7 @@ from pathlib import Path
 
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox.admission import ImageRefused
-from evaluator.sandbox.engine import Engine, EngineError, platform_failure
+from evaluator.sandbox.engine import RUNC, Engine, EngineError, Runtime, platform_failure
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +45,13 @@ class BoundedStore:
     anew. Where there are no loop devices it is a plain folder, and only the look at the free disk bounds it.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, runtime: Runtime = RUNC) -> None:
         self.folder = home / "sandbox"
         self.file = self.folder / "foreign.img"
         self.plain = self.folder / "foreign"
         key = hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:16]
         self.mount = MOUNTS / key
-        self.engine = Engine(home, root=self.mount)
+        self.engine = Engine(home, root=self.mount, runtime=runtime)
 
     def exists(self) -> bool:
         """Whether there is a store, mounted or not: where no stranger's image ever came, nothing is looked up."""

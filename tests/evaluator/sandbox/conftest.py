@@ -1,5 +1,5 @@
 """Fixtures of the container tests."""
 
-from tests.evaluator.sandbox.containers import image, podman, registry, spec
+from tests.evaluator.sandbox.containers import docker, image, podman, registry, runsc, sandbox, spec
 
-__all__ = ["image", "podman", "registry", "spec"]
+__all__ = ["docker", "image", "podman", "registry", "runsc", "sandbox", "spec"]

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from evaluator.contract import Limits, Manifest
-from evaluator.sandbox import ContainerSpec, Mount, PodmanSandbox, Role
+from evaluator.sandbox import ContainerExit, ContainerSpec, DockerSandbox, Mount, PodmanSandbox, Role, RunscSandbox
+from evaluator.sandbox.engine import Engine
 from evaluator.sandbox.hosts import LOCAL_REGISTRY
 from evaluator.sandbox.images import folder_image_build
+from evaluator.sandbox.lifecycle import EngineSandbox
+from evaluator.sandbox.mounts import RUNTIME, owner_key
 from evaluator.sandbox.oci import ImageConfig
 
 PROBE = Path(__file__).with_name("probe")
@@ -26,25 +31,104 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
 MANIFEST = Manifest(contract=1, name="Probe", version="1", kind="control", division="weights", authors=("a test",))
 LIMITS = Limits(wall_s=20, ram_mb=256, out_mb=16, out_files=50, pids=64, tmp_mb=16, shm_mb=16)
 
+S = TypeVar("S", bound=EngineSandbox)
 SpecMaker = Callable[..., ContainerSpec]
 
 
-def probe_image(home: Path, name: str = "probe", folder: Path = PROBE, **config: object) -> str:
+def probe_image(
+    home: Path, name: str = "probe", folder: Path = PROBE, engine: Engine | None = None, **config: object
+) -> str:
     settings = {"entrypoint": ENTRYPOINT, "env": ENVIRONMENT} | config
-    return folder_image_build(home, folder, name=name, config=ImageConfig(**settings))  # type: ignore[arg-type]
+    return folder_image_build(home, folder, name=name, config=ImageConfig(**settings), engine=engine)  # type: ignore[arg-type]
+
+
+def usable(sandbox: S) -> S:
+    """The backend, if this machine can run it; without its engine the tests are skipped, on CI podman's fail."""
+    if missing := sandbox.check():
+        reason = f"CONTAINER TESTS OF {sandbox.name} DID NOT RUN: " + "; ".join(missing)
+        if os.environ.get("CI") and sandbox.name == "podman":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return sandbox
+
+
+def run(sandbox: EngineSandbox, spec: ContainerSpec, tmp_path: Path) -> ContainerExit:
+    with sandbox.unlearn(spec, scratch=tmp_path / "scratch", log=tmp_path / "run.log") as ended:
+        return ended
+
+
+def leftovers(sandbox: EngineSandbox, spec: ContainerSpec) -> list[str]:
+    """Containers, mounts, folders and cgroups of a run."""
+    found = sandbox.engine.run("ps", "-aq", "--filter", f"label=palimpsest.run={spec.run_id}").stdout.split()
+    key = owner_key(sandbox.home, spec.run_id, spec.role)
+    found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if key in line]
+    found += [str(path) for path in RUNTIME.glob(f"{key}*")]
+    return found + [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/palimpsest/{key}*")]
 
 
 @pytest.fixture(scope="session")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanSandbox]:
-    """The backend on this machine; without an engine the tests are skipped, on CI they fail."""
-    sandbox = PodmanSandbox(tmp_path_factory.mktemp("home"))
-    if missing := sandbox.check():
-        reason = "CONTAINER TESTS DID NOT RUN: " + "; ".join(missing)
-        if os.environ.get("CI"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    sandbox = usable(PodmanSandbox(tmp_path_factory.mktemp("home")))
     yield sandbox
     sandbox.images.store.close()
+
+
+@pytest.fixture(scope="session")
+def runsc(podman: PodmanSandbox) -> RunscSandbox:
+    """On podman's store, so with the same images."""
+    return usable(RunscSandbox(podman.home))
+
+
+@pytest.fixture(scope="session")
+def docker(podman: PodmanSandbox) -> Iterator[DockerSandbox]:
+    """With a daemon of its own, which ends with the session."""
+    if shutil.which("dockerd") is None:
+        usable(DockerSandbox(podman.home))  # says what is missing
+    with tempfile.TemporaryDirectory(prefix="palimpsest-docker-") as folder, docker_daemon(Path(folder)) as host:
+        before = os.environ.get("DOCKER_HOST")
+        os.environ["DOCKER_HOST"] = host
+        try:
+            yield usable(DockerSandbox(podman.home))
+        finally:
+            os.environ.pop("DOCKER_HOST")
+            if before is not None:
+                os.environ["DOCKER_HOST"] = before
+
+
+@contextmanager
+def docker_daemon(folder: Path) -> Iterator[str]:
+    """A daemon without a network, its files in `folder`; what to set DOCKER_HOST to."""
+    host = f"unix://{folder}/docker.sock"
+    settings = {"iptables": False, "bridge": "none", "hosts": [host], "pidfile": f"{folder}/pid"}
+    settings |= {"data-root": f"{folder}/data", "exec-root": f"{folder}/exec"}
+    # Without CAP_SYS_RESOURCE its own default cannot be set.
+    settings |= {"default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 1024}}}
+    (folder / "daemon.json").write_text(json.dumps(settings))
+    with (folder / "log").open("w") as log:
+        command = ["dockerd", "--config-file", f"{folder}/daemon.json"]
+        daemon = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        end = time.monotonic() + 20
+        while not (folder / "docker.sock").exists() and daemon.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        if not (folder / "docker.sock").exists():
+            pytest.skip(f"CONTAINER TESTS OF docker DID NOT RUN: {(folder / 'log').read_text()[-500:]}")
+        yield host
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+
+
+#: Backends by the fixture that opens them.
+ENGINES = {"podman": "podman", "podman-runsc": "runsc", "docker": "docker"}
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def sandbox(request: pytest.FixtureRequest) -> EngineSandbox:
+    """Each backend with isolation in turn."""
+    found: EngineSandbox = request.getfixturevalue(ENGINES[request.param])
+    probe_image(found.home, engine=found.engine)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +150,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = subprocess.Popen(["docker-registry", "serve", str(tmp_path / "registry.yml")], stderr=subprocess.DEVNULL)
     end = time.monotonic() + 10
     while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection((address[:9], int(address[10:])), 1):
+        with suppress(OSError), socket.create_connection((address[:9], int(address[10:])), 1):
             break
         time.sleep(0.05)
     yield address

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from evaluator.contract import EvaluationFailed, FailureCode, Limits
-from evaluator.sandbox import ContainerExit, ContainerSpec, Mount, ProcessSandbox, Progressed, Role, sandbox_for
+from evaluator.sandbox import ContainerExit, ContainerSpec, Mount, ProcessSandbox, Progressed, Role
 from evaluator.sandbox.health import UnixConnection
 from evaluator.sandbox.process import method_command
 from tests.evaluator.sandbox.containers import MANIFEST, PROBE
@@ -161,8 +161,3 @@ def test_a_process_does_not_survive_the_evaluator(method: Path, tmp_path: Path) 
 
 def test_it_says_that_it_isolates_nothing(sandbox: ProcessSandbox) -> None:
     assert sandbox.describe()["isolation"].startswith("none")
-
-
-def test_an_unknown_backend_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="podman, process"):
-        sandbox_for("docker", tmp_path)

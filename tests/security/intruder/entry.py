@@ -88,13 +88,9 @@ def become_root() -> str:
     return "root"
 
 
-def host_uid() -> str:
-    return Path("/proc/self/uid_map").read_text().split()[1]
-
-
-def capabilities() -> str:
+def status() -> dict[str, str]:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return " ".join(line.split()[1] for line in lines if line.startswith(("Cap", "NoNewPrivs", "Seccomp:")))
+    return dict(line.split()[:2] for line in lines if line.startswith(("Cap", "NoNewPrivs", "Seccomp:")))
 
 
 ATTEMPTS: dict[str, Callable[[], str]] = {
@@ -147,8 +143,7 @@ ATTEMPTS: dict[str, Callable[[], str]] = {
 
 FACTS: dict[str, Callable[[], object]] = {
     "uid": os.getuid,
-    "host uid": host_uid,
-    "capabilities": capabilities,
+    "status": status,
     "hostname": socket.gethostname,
     "network": lambda: sorted(os.listdir("/sys/class/net")),
     "cgroup": lambda: Path("/proc/self/cgroup").read_text(),

@@ -122,7 +122,9 @@ def serve(how: str = "well") -> None:
         time.sleep(30)
     if how == "never":
         time.sleep(30)
-    Server(path, Answer).serve_forever()
+    server = Server(path, Answer)
+    os.chmod(path, 0o666)
+    server.serve_forever()
 
 
 ACTIONS = (
