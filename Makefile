@@ -24,14 +24,20 @@ install: ## install system packages and the virtual environment (.venv)
 	@deploy/setup/venv.sh
 
 demo: ## the whole leaderboard on this machine: builds, submits the reference methods, serves until Ctrl-C
-	@[[ "$${DEMO_BACKEND:-podman}" == process ]] || deploy/setup/system_packages.sh container
+	@case "$${DEMO_BACKEND:-podman}" in process) ;; podman-runsc) deploy/setup/system_packages.sh container gvisor ;; \
+	  docker) deploy/setup/system_packages.sh container docker ;; *) deploy/setup/system_packages.sh container ;; esac
 	@deploy/setup/venv.sh
 	@exec $(PY) -m deploy.demo
 
+# What the tests of the other backends run on; a machine that may not have them skips those tests, and says so.
+ENGINES := deploy/setup/system_packages.sh gvisor docker || echo "Tests of the backends that lack these are skipped." >&2
+
 test: install ## run every test but the slow ones (under 20 minutes on two cores)
+	@$(ENGINES)
 	@$(PY) -m deploy.setup.tests
 
 test-slow: install ## run the tests that take longer than a minute each
+	@$(ENGINES)
 	@$(PY) -m deploy.setup.tests --slow
 
 lint: install ## check style, types and templates (ruff, mypy, djade, djlint)

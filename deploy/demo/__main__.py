@@ -131,7 +131,7 @@ class Demo:
         """What all reference methods are submitted as: one image by its digest, or their folder without isolation."""
         if self.plan.backend == "process":
             return str(ROOT / "methods")
-        return self._step(image_step())
+        return self._step(image_step(self.plan))
 
     def _submit(self, image: str) -> list[tuple[Row, str]]:
         """Submits what is not there yet, one after the other, so that they are judged in this order."""

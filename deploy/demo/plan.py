@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "smollm2-135m-instruct"
-BACKENDS = ("podman", "process")
+#: Those whose images lie on this machine, and the one without images and isolation.
+BACKENDS = ("podman", "podman-runsc", "docker", "process")
 
 
 class DemoError(Exception):
@@ -91,6 +92,9 @@ def plan_read(environment: Mapping[str, str]) -> Plan:
         raise DemoError(f"PORT={raw!r} is not a port: give a whole number from 1 to 65535, e.g. PORT=8123 make demo")
     backend = environment.get("DEMO_BACKEND") or "podman"
     if backend not in BACKENDS:
-        raise DemoError(f"DEMO_BACKEND={backend!r} is not known: leave it unset for podman, or set it to 'process'")
+        raise DemoError(
+            f"DEMO_BACKEND={backend!r} is not known: leave it unset for podman, "
+            f"or set it to one of {', '.join(BACKENDS)}"
+        )
     home = Path(environment.get("PALIMPSEST_HOME") or ROOT / "var").expanduser().resolve()
     return Plan(home=home, port=int(raw), backend=backend, threads=min(2, os.cpu_count() or 1))

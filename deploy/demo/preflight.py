@@ -11,6 +11,11 @@ from typing import IO
 
 from deploy.demo.plan import DemoError, Plan
 
+NEEDED_PROGRAMS = {
+    "podman": ("podman", "runc", "skopeo"),
+    "podman-runsc": ("podman", "runsc", "skopeo"),
+    "docker": ("docker",),
+}
 NEEDED_GB = 6  # base model, image and its copy in podman's store, runs
 
 
@@ -62,11 +67,11 @@ def backend_check(plan: Plan) -> None:
         return
     ways = "or, to look around without any isolation, run: DEMO_BACKEND=process make demo"
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    missing = [name for name in ("podman", "runc", "skopeo") if not shutil.which(name, path=path)]
+    missing = [name for name in NEEDED_PROGRAMS[plan.backend] if not shutil.which(name, path=path)]
     if missing:
         raise DemoError(
             f"methods run in containers, and this machine lacks {', '.join(missing)}. On Debian or Ubuntu: "
-            f"apt-get install --no-install-recommends {' '.join(missing)}; {ways}"
+            f"apt-get install --no-install-recommends {' '.join(missing).replace('docker', 'docker.io')}; {ways}"
         )
     if os.geteuid() != 0:
         raise DemoError(

@@ -46,9 +46,13 @@ def release_step(plan: Plan, release: Release) -> Step:
     )
 
 
-def image_step() -> Step:
+def image_step(plan: Plan) -> Step:
     # Never skipped from here: it knows by itself, in about a second, whether methods or packages have changed.
-    return Step("image of the reference methods", (sys.executable, "-m", "evaluator", "image"), lambda: False)
+    return Step(
+        "image of the reference methods",
+        (sys.executable, "-m", "evaluator", "image", "--backend", plan.backend),
+        lambda: False,
+    )
 
 
 def site_step() -> Step:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that the named groups need, if any is missing; fast when all are there.
 #
-#   system_packages.sh [python] [container] [browser] [registry] [services]
+#   system_packages.sh [python] [container] [browser] [registry] [gvisor] [docker] [services]
 #
 # Exit 0: everything is there. Exit 1: something is missing and could not be installed; the message says what and how.
 set -euo pipefail
@@ -15,6 +15,9 @@ declare -A NEEDS=(
   [registry]="docker-registry:docker-registry"
   # Production's database and broker, which tests start by hand, cut off and kill.
   [services]="postgresql redis-server:redis-server"
+  # Two other backends: gVisor under podman, and docker's daemon and command.
+  [gvisor]="runsc:runsc"
+  [docker]="dockerd:docker.io"
 )
 
 missing_in() {
@@ -27,7 +30,7 @@ missing_in() {
   for need in ${NEEDS[$group]}; do
     if [[ $need != *:* ]]; then
       packages+=("$need")
-    # runc lies in /usr/sbin, which is not on every user's path.
+    # runc and dockerd lie in /usr/sbin, which is not on every user's path.
     elif ! PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null; then
       echo "${need##*:}"
     fi
@@ -49,7 +52,7 @@ words() {
 missing=""
 for group in "$@"; do
   [[ $group == python || -v NEEDS[$group] ]] || {
-    echo "system_packages.sh: unknown group '$group'; known: python container browser registry services" >&2
+    echo "system_packages.sh: unknown group '$group'; known: python container browser registry gvisor docker services" >&2
     exit 2
   }
   missing+=" $(missing_in "$group")"

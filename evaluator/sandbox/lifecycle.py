@@ -152,9 +152,7 @@ class EngineSandbox:
                 if not container.running():
                     follower.join(10.0)
                     problem = f"the server {handle.extra.get('reason', 'ended')}"
-                never_started = handle.extra.get("failure") == FailureCode.START_FAILED
-                code = FailureCode.START_FAILED if never_started else FailureCode.SERVER_NOT_READY
-                raise EvaluationFailed(code, detail(problem, output))
+                raise EvaluationFailed(_not_ready(handle.extra), detail(problem, output))
             yield handle
         finally:
             if follower is not None:
@@ -209,3 +207,13 @@ def detail(reason: str, output: Output) -> str:
     """A reason with the last output below it."""
     tail = output.tail(_DETAIL_BYTES).strip()
     return f"{reason}\n--- last output ---\n{tail}" if tail else f"{reason} (no output)"
+
+
+def _not_ready(ended: dict[str, str]) -> FailureCode:
+    """Why a server never answered, from how its container ended, if it did."""
+    failure = ended.get("failure", "")
+    if failure in (FailureCode.START_FAILED, FailureCode.PLATFORM_ERROR):
+        return FailureCode(failure)
+    # Killed with no limit reached, which gives a server a second start: see `ContainerExit.killed_from_outside`.
+    killed = failure == FailureCode.METHOD_ERROR and ended.get("exit") == str(KILLED)
+    return FailureCode.SERVER_DIED if killed else FailureCode.SERVER_NOT_READY

@@ -76,6 +76,7 @@ class RunView:
     finished_at: str | None
     scores: list[ScoreView] = field(default_factory=list)
     receipt: dict[str, Any] = field(default_factory=dict)
+    backend: str = ""  # where the method ran; empty until there is a receipt
     trace_redacted: bool | None = None  # None: no trace yet
     trace_sha256: str = ""
     trace_rows: int = 0
@@ -178,6 +179,7 @@ def run_view(run: Run, viewer: Viewer) -> RunView:
         scores=score_views(run, exact=exact),
         # A hidden run's receipt is signed with coarse durations and a keyed artifact hash: all may read it.
         receipt=run.receipt,
+        backend=str(run.receipt.get("backend", "")),
         trace_redacted=trace.redacted if trace else None,
         trace_sha256=trace.sha256 if trace else "",
         trace_rows=trace.rows if trace else 0,

@@ -32,6 +32,7 @@ def reap() -> None:
 def _on_ready(**_: Any) -> None:
     """A worker that comes back after a crash takes up its runs at once, not after the lease."""
     threading.Thread(target=pulse.worker_pulse, name="pulse", daemon=True).start()
+    threading.Thread(target=worker.backend_check, name="backend", daemon=True).start()
     reap.delay()
 
 

@@ -97,6 +97,19 @@ def _patient(call: Callable[[], T]) -> T:
     return database_retry(call, patience_s=settings.DATABASE_PATIENCE_S, stop=stopping)
 
 
+def backend_check() -> bool:
+    """Whether this machine can run methods as it is set to; if not, the log says what is missing, a line each."""
+    name = settings.EVALUATOR_BACKEND
+    answer = evaluator_call(["doctor", "--backend", name, "--json"], wall_s=60)
+    try:
+        missing = json.loads(answer.stdout)[name]
+    except (ValueError, LookupError):
+        missing = [answer.stderr.strip()[-500:] or "the evaluator gave no answer within a minute"]
+    for sentence in missing:
+        logger.error("this worker cannot run methods", backend=name, missing=sentence)
+    return not missing
+
+
 def run_sweep(run_id: str) -> bool:
     """Remove what a dead worker may have left of a run on this host: its evaluator and its containers."""
     _leftover_kill(run_folder(run_id))

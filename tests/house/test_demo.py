@@ -37,8 +37,8 @@ def test_a_port_that_is_none_is_refused_by_name(port: str) -> None:
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(DemoError, match=r"DEMO_BACKEND='docker'.*process"):
-        plan_read({"DEMO_BACKEND": "docker"})
+    with pytest.raises(DemoError, match=r"DEMO_BACKEND='kubernetes'.*process"):
+        plan_read({"DEMO_BACKEND": "kubernetes"})
 
 
 def test_a_taken_port_is_one_clear_error_that_names_port(tmp_path: Path) -> None:

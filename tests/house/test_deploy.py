@@ -8,8 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
+
+from evaluator.sandbox.kubernetes_manifest import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -17,14 +20,33 @@ SCRIPTS = sorted([*(DEPLOY / "setup").glob("*.sh"), ROOT / ".ci" / "run"])
 
 
 def kubernetes_objects() -> list[dict[str, Any]]:
-    names = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())["resources"]
-    return [item for name in names for item in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text())]
+    return _objects(DEPLOY / "kubernetes")
+
+
+def _objects(folder: Path) -> list[dict[str, Any]]:
+    names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    return [item for name in names for item in yaml.safe_load_all((folder / name).read_text())]
 
 
 def test_every_manifest_is_listed_and_has_kind_and_name() -> None:
     listed = set(yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())["resources"])
     assert listed == {path.name for path in (DEPLOY / "kubernetes").glob("*.yaml")} - {"kustomization.yaml"}
     assert all({"apiVersion", "kind"} <= item.keys() and item["metadata"]["name"] for item in kubernetes_objects())
+
+
+def test_every_manifest_keeps_to_the_published_schema() -> None:
+    own = [*kubernetes_objects(), *_objects(DEPLOY / "kubernetes" / "methods")]
+    for item in own:
+        kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_methods_run_in_a_restricted_namespace_without_traffic() -> None:
+    objects = _objects(DEPLOY / "kubernetes" / "methods")
+    namespace = next(item for item in objects if item["kind"] == "Namespace")
+    assert namespace["metadata"]["name"] == Cluster().namespace
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    policy = next(item for item in objects if item["kind"] == "NetworkPolicy")
+    assert policy["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
 def test_pods_run_without_rights_and_with_limits() -> None:

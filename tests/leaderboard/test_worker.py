@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs import reaper, services, worker
@@ -40,6 +42,23 @@ def test_a_good_run_goes_through_every_stage_and_is_scored(queued: Run, tmp_path
     job = json.loads((tmp_path / "runs" / queued.id / "job.json").read_text())
     assert job["run_id"] == queued.id
     assert job["release"] == "toy-world-5-public"
+
+
+@pytest.fixture
+def real_evaluator(settings: Any) -> None:
+    settings.EVALUATOR_COMMAND = [sys.executable, "-m", "evaluator"]
+
+
+def test_a_worker_whose_backend_cannot_run_here_says_what_is_missing(
+    real_evaluator: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere.example:2375")
+    for backend, said in (("docker", "docker"), ("no-such", "is not known"), ("process", "")):
+        settings.EVALUATOR_BACKEND = backend
+        with capture_logs() as logs:
+            assert worker.backend_check() is (backend == "process")
+        assert said in "".join(entry["missing"] for entry in logs).lower()
+        assert {entry["log_level"] for entry in logs} <= {"error"}
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ class RunSerializer(serializers.Serializer[Any]):
     finished_at = serializers.CharField(allow_null=True)
     scores = RunScoreSerializer(many=True)
     receipt = serializers.DictField()
+    backend = serializers.CharField(help_text="Where the method ran; `process` is no isolation at all.")
     trace_redacted = serializers.BooleanField(allow_null=True)
     trace_sha256 = serializers.CharField()
     trace_rows = serializers.IntegerField()

@@ -54,7 +54,7 @@ def test_no_variable_of_ours_and_no_setting_of_the_callers_reaches_docker(
 ) -> None:
     """Its settings can hold proxies, which docker hands to every container."""
     monkeypatch.setenv("DJANGO_SECRET_KEY", "secret")
-    monkeypatch.setenv("DOCKER_CONFIG", "/root/.docker")
+    monkeypatch.setenv("DOCKER_CONFIG", "/somewhere")
     environment = DockerSandbox(tmp_path).engine.environment()
     assert "secret" not in environment.values()
     assert environment["DOCKER_CONFIG"] == str(tmp_path / "sandbox" / "docker")

@@ -57,6 +57,14 @@ def test_a_scored_run_has_scores_events_receipt_and_trace(client: Client, open_r
     assert receipt["run_id"] == open_run.id
 
 
+def test_a_run_without_isolation_says_so_on_its_page_and_in_the_api(client: Client, open_run: Run) -> None:
+    for backend, marked in (("podman-runsc", False), ("process", True)):
+        Run.objects.filter(id=open_run.id).update(receipt=open_run.receipt | {"backend": backend})
+        page = html(client, f"/runs/{open_run.id}/")
+        assert ("no isolation" in page, "without isolation" in page) == (marked, marked)
+        assert client.get(f"/api/v1/runs/{open_run.id}/").json()["backend"] == backend
+
+
 def test_the_log_is_for_the_submitter_on_a_public_split_only(
     client: Client, open_run: Run, hidden_run: Run, user: User, stranger: User
 ) -> None:
