@@ -1,4 +1,7 @@
-"""Which entry a name stands for; an entry is imported only when it is run, so a light one stays light."""
+"""Which entry a name stands for; an entry is imported only when it is run, so a light one stays light.
+
+A folder of `methods/` that holds a manifest alone is a recipe: one of these methods with other settings.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,17 @@ from methods.common.errors import MethodError
 from methods.common.serving import Responder
 
 NAMES = (
+    "alphaedit",
+    "anyedit",
     "base",
     "constant_refusal",
+    "ft_l",
     "gibberish",
+    "glame",
     "graddiff",
     "icr",
     "idk",
+    "memit",
     "refuse_everything",
     "rome",
 )

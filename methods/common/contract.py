@@ -17,6 +17,7 @@ CONTRACT_VERSION = 1
 
 ArtifactKind = Literal["weights", "adapter", "server"]
 Settings = TypeVar("Settings")
+Triple = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Made:
-    """What a method made: the kind of its artifact, and whether that holds text of the requests."""
+    """What a method made: the kind of its artifact, and whether that holds text of the requests.
+
+    `notes` are rates that the method measured on its way; they stand beside the settings in the result.
+    """
 
     kind: ArtifactKind
     stores_forget_text: bool
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,20 @@ class Task:
             if not isinstance(row.get("text"), str):
                 raise MethodError(f"{where}.text", row.get("text"), "is not a string", "give a line {text}")
         return tuple(row["text"] for row, _ in rows)
+
+    def triples(self) -> dict[str, tuple[Triple, ...]]:
+        """Subject, relation and object of what is known around a request, by its id; only if declared."""
+        found: dict[str, tuple[Triple, ...]] = {}
+        for row, where in _lines(self.input_dir / "triples.jsonl", "triples"):
+            if not isinstance(row.get("id"), str):
+                raise MethodError(f"{where}.id", row.get("id"), "is not a string", "give the id of a request")
+            rows = row.get("triples")
+            if not isinstance(rows, list) or not all(_is_triple(item) for item in rows):
+                raise MethodError(
+                    f"{where}.triples", rows, "is no list of triples", "give [[subject, relation, object]]"
+                )
+            found[row["id"]] = tuple((item[0], item[1], item[2]) for item in rows)
+        return found
 
 
 def progress(fraction: float, stage: str) -> None:
@@ -158,7 +177,7 @@ def result_write(task: Task, made: Made, method: str) -> None:
         "kind": made.kind,
         "base_sha256": task.job.base_sha256,
         "method": method,
-        "hparams": task.job.hparams,
+        "hparams": {**task.job.hparams, **made.notes},
         "stores_forget_text": made.stores_forget_text,
     }
     json_write(task.output_dir / "result.json", result)
@@ -228,6 +247,10 @@ def _lines(path: Path, name: str) -> list[tuple[dict[str, Any], str]]:
             raise MethodError(where, row, "is not an object", "write one JSON object a line")
         rows.append((row, where))
     return rows
+
+
+def _is_triple(item: object) -> bool:
+    return isinstance(item, list) and len(item) == 3 and all(isinstance(name, str) and name for name in item)
 
 
 def _record(cls: type[Settings], row: dict[str, Any], where: str) -> Settings:

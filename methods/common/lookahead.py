@@ -1,40 +1,55 @@
-"""The part of a forward pass that a change of one value can reach, run again and again at low cost."""
+"""The part of a forward pass that a change at one token can reach, run again and again at low cost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from methods.common.model import BaseModel, padded
 
+#: Where a change is added: to the value (the MLP's output) or to the state (the block's output).
+Site = Literal["value", "state"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Context:
-    """Token ids of one prompt and the place where the fact is looked up."""
+    """Token ids of one prompt and the place where the fact is looked up.
+
+    `held` are changes that are already decided, (place, change), at places before the lookup.
+    """
 
     ids: tuple[int, ...]
     lookup: int
+    held: tuple[tuple[int, Tensor], ...] = ()
+
+    def continued(self, ids: tuple[int, ...], delta: Tensor) -> Context:
+        """The prompt with more text behind it, looked up at its new last token; `delta` is held where it was."""
+        longer = self.ids + ids
+        return Context(longer, len(longer) - 1, (*self.held, (self.lookup, delta)))
 
 
 class Lookahead:
     """Several prompts, each cut at its lookup token: the head is computed once, the tail at every call.
 
-    Rows are (context, continuation). A change `delta` of the MLP value at the lookup token of block
-    `layer` can reach neither the tokens before it nor the blocks below. So of the head only the
-    attention's keys and values are kept, and of the lower blocks only the state that they hand on.
+    Rows are (context, continuation). A change `delta` at the lookup token of block `layer` can reach
+    neither the tokens before it nor the blocks below. So of the head only the attention's keys and
+    values are kept, and of the lower blocks only the state that they hand on.
 
-    `value` is the present value at the first row's lookup, (width,). `answer_from[row]` is the tail
+    `present` is what stands at every row's lookup now, (rows, width). `answer_from[row]` is the tail
     position whose state predicts the first token of the continuation, `last[row]` the tail's last.
     """
 
-    def __init__(self, base: BaseModel, layer: int, rows: Sequence[tuple[Context, tuple[int, ...]]]) -> None:
+    def __init__(
+        self, base: BaseModel, layer: int, rows: Sequence[tuple[Context, tuple[int, ...]]], site: Site = "value"
+    ) -> None:
         self._base = base
         self._layer = layer
+        self._module = base.down_projection(layer) if site == "value" else base.layers[layer]
         heads = [context.ids[: context.lookup] for context, _ in rows]
         tails = [context.ids[context.lookup :] + continuation for context, continuation in rows]
         self.answer_from = [len(context.ids) - 1 - context.lookup for context, _ in rows]
@@ -54,30 +69,47 @@ class Lookahead:
             "attention_mask": mask[:, :width],
             "position_ids": positions[:, :width],
         }
+        held = [
+            (row, width - context.lookup + place, change)
+            for row, (context, _) in enumerate(rows)
+            for place, change in context.held
+        ]
         with torch.no_grad():
-            self._kept = self._head_attention(head)
-            self.value, self._below, self._in_tuple = self._first_run()
+            self._kept = self._head_attention(head, held)
+            self.present, self._below, self._in_tuple = self._first_run()
 
     def hidden(self, delta: Tensor) -> Tensor:
-        """Last hidden states of the tails, (rows, tail, width), with `delta` added to the value."""
+        """Last hidden states of the tails, (rows, tail, width), with `delta` added at every lookup."""
 
-        def add(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-            at_lookup = torch.zeros_like(output[:, :, :1])
+        def add(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            at_lookup = torch.zeros_like(first_of(output)[:, :, :1])
             at_lookup[:, 0] = 1.0
-            return output + at_lookup * delta
+            return _with_first(output, first_of(output) + at_lookup * delta)
 
-        handle = self._base.down_projection(self._layer).register_forward_hook(add)
+        handle = self._module.register_forward_hook(add)
         try:
             with self._lower_blocks_skipped():
                 return self._run()
         finally:
             handle.remove()
 
-    def _head_attention(self, head: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    def _head_attention(
+        self, head: dict[str, Tensor], held: Sequence[tuple[int, int, Tensor]]
+    ) -> list[tuple[Tensor, Tensor]]:
         from transformers import DynamicCache
 
+        def add(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            changed = first_of(output).clone()
+            for row, place, change in held:
+                changed[row, place] += change
+            return _with_first(output, changed)
+
         cache = DynamicCache(config=self._base.model.config)
-        self._base.trunk(**head, past_key_values=cache, use_cache=True)
+        handle = self._module.register_forward_hook(add)
+        try:
+            self._base.trunk(**head, past_key_values=cache, use_cache=True)
+        finally:
+            handle.remove()
         kept: list[Any] = list(cache.layers)
         return [(layer.keys, layer.values) for layer in kept]
 
@@ -92,13 +124,13 @@ class Lookahead:
         return hidden
 
     def _first_run(self) -> tuple[Tensor, Tensor, bool]:
-        """The value at the lookup, the input of the edited block, and whether blocks return tuples."""
+        """What stands at the lookups, the input of the edited block, and whether blocks return tuples."""
         seen: dict[str, Any] = {}
         block = self._base.layers[self._layer]
         with ExitStack() as stack:
             for handle in (
-                self._base.down_projection(self._layer).register_forward_hook(
-                    lambda _module, _inputs, output: seen.update(value=output[0, 0].detach().clone())
+                self._module.register_forward_hook(
+                    lambda _module, _inputs, output: seen.update(present=first_of(output)[:, 0].detach().clone())
                 ),
                 block.register_forward_pre_hook(
                     lambda _module, args, kwargs: seen.update(below=args[0] if args else kwargs["hidden_states"]),
@@ -110,7 +142,7 @@ class Lookahead:
             ):
                 stack.callback(handle.remove)
             self._run()
-        return seen["value"], seen["below"].detach(), seen["in_tuple"]
+        return seen["present"], seen["below"].detach(), seen["in_tuple"]
 
     @contextmanager
     def _lower_blocks_skipped(self) -> Iterator[None]:
@@ -127,3 +159,13 @@ class Lookahead:
         finally:
             for block in blocks:
                 del block.forward  # The class's own method shows again.
+
+
+def first_of(output: Any) -> Tensor:
+    """The states of a module's output: some families hand on a tuple."""
+    states: Tensor = output[0] if isinstance(output, tuple) else output
+    return states
+
+
+def _with_first(output: Any, states: Tensor) -> Any:
+    return (states, *output[1:]) if isinstance(output, tuple) else states

@@ -14,8 +14,16 @@ from methods.common.chat import ChatForm, tokenizer_load
 from methods.common.contract import Task
 from methods.common.errors import MethodError
 
-#: Where the families keep the second matrix of the MLP: Llama, Qwen, Gemma, Mistral; GPT-2; NeoX; OPT, Phi.
-DOWN_PROJECTIONS = ("mlp.down_proj", "mlp.c_proj", "mlp.dense_4h_to_h", "mlp.fc2", "fc2", "feed_forward.w2")
+#: Where the families keep the second matrix of the MLP: Llama, Qwen, Gemma, Mistral; GPT-2; NeoX; GPT-J; OPT, Phi.
+DOWN_PROJECTIONS = (
+    "mlp.down_proj",
+    "mlp.c_proj",
+    "mlp.dense_4h_to_h",
+    "mlp.fc_out",
+    "mlp.fc2",
+    "fc2",
+    "feed_forward.w2",
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,14 @@ class BaseModel:
         if not 0.0 <= depth <= 1.0:
             raise MethodError(name, depth, "is not a share of the depth", "choose a number from 0 to 1")
         return min(int(depth * len(self.layers)), len(self.layers) - 1)
+
+    def layers_between(self, first_depth: float, last_depth: float) -> range:
+        """The blocks between two depths (inclusive). Raises `MethodError` naming the setting at fault."""
+        first = self.layer_at("hparams.first_depth", first_depth)
+        last = self.layer_at("hparams.last_depth", last_depth)
+        if first > last:
+            raise MethodError("hparams.first_depth", first_depth, "lies above last_depth", "choose a lower one")
+        return range(first, last + 1)
 
 
 def threads_set(threads: int) -> None:

@@ -78,12 +78,8 @@ def trainable(base: BaseModel, *, first_depth: float, last_depth: float, parts: 
     """
     if parts not in ("block", "mlp"):
         raise MethodError("hparams.parts", parts, "is not known", 'choose "block" or "mlp"')
-    first = base.layer_at("hparams.first_depth", first_depth)
-    last = base.layer_at("hparams.last_depth", last_depth)
-    if first > last:
-        raise MethodError("hparams.first_depth", first_depth, "lies above last_depth", "choose a lower one")
     opened: list[nn.Parameter] = []
-    for layer in range(first, last + 1):
+    for layer in base.layers_between(first_depth, last_depth):
         names = [name for name, _ in base.layers[layer].named_parameters()]
         wanted = [name for name in names if parts == "block" or _is_mlp(name)]
         for name, parameter in base.layers[layer].named_parameters():
@@ -118,11 +114,13 @@ def train(
     weight_decay: float = 0.0,
     warmup_steps: int = 1,
     finished: Callable[[int, float], bool] | None = None,
+    constrain: Callable[[], None] | None = None,
 ) -> list[float]:
     """AdamW with a linear warm-up and then a constant rate; returns the loss of each step.
 
     `loss_of_step` may call `backward` on its own terms and return the detached loss, or return a
-    loss with a graph. `finished(step, loss)` ends the training early. Raises `MethodError` when a
+    loss with a graph. `constrain` puts the parameters back into bounds after
+    each step; `finished(step, loss)` ends the training early. Raises `MethodError` when a
     loss is not finite.
     """
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.95))
@@ -139,6 +137,8 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
+        if constrain is not None:
+            constrain()
         losses.append(value)
         if finished is not None and finished(step, value):
             break

@@ -73,6 +73,19 @@ def tensor_read(base_dir: Path, name: str) -> Tensor:
     raise MethodError("base", name, "is not a tensor of the base", "name one of its tensors")
 
 
+def tensor_before(model: Any, base_dir: Path, parameter: Tensor) -> Tensor:
+    """What the base itself has for a parameter of the model, in float32 on the parameter's device."""
+    state = dict(model.state_dict())
+    for path in _weight_files(base_dir):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                own = _own_name(name, state, model)
+                if own is not None and state[own].data_ptr() == parameter.data_ptr():
+                    tensor: Tensor = file.get_tensor(name)
+                    return tensor.to(parameter)
+    raise MethodError("base", str(base_dir), "lacks a tensor of its own model", "give the complete base")
+
+
 def _weight_files(base_dir: Path) -> list[Path]:
     files = sorted(base_dir.glob("*.safetensors"))
     if not files:

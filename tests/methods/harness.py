@@ -110,6 +110,17 @@ def unlearned(method: str, inputs: Inputs) -> Inputs:
     return inputs
 
 
+def unlearned_here(method: str, inputs: Inputs) -> Inputs:
+    """As `unlearned`, in this process: for tests of what a method does and not of how it is started."""
+    from methods.common.contract import result_write, settings_from, task_read
+    from methods.registry import entry
+
+    module = entry(method)
+    task = task_read({"PALIMPSEST_IN": str(inputs.input_dir), "PALIMPSEST_OUT": str(inputs.output_dir)})
+    result_write(task, module.unlearn(task, settings_from(module.Settings, task.job.hparams)), method)
+    return inputs
+
+
 class Client:
     """One request a connection to a server on a unix socket."""
 

@@ -18,6 +18,9 @@ pytestmark = pytest.mark.torch
 MakeInputs = Callable[..., Inputs]
 
 
+RECIPES = sorted({path.parent.name for path in (REPOSITORY / "methods").glob("*/method.toml")} - set(NAMES))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_manifest_lists_every_setting_with_its_default(name: str) -> None:
     manifest = tomllib.loads((REPOSITORY / "methods" / name / "method.toml").read_text())
@@ -26,6 +29,20 @@ def test_the_manifest_lists_every_setting_with_its_default(name: str) -> None:
     assert settings_from(settings, manifest["hparams"]) == settings()
     assert set(manifest["hparams"]) == set(asdict(settings()))
     assert (manifest["division"] == "system") == hasattr(entry(name), "respond")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_a_manifest_alone_and_differs_from_its_method_in_settings_only(name: str) -> None:
+    folder = REPOSITORY / "methods" / name
+    assert [path.name for path in folder.iterdir() if path.is_file()] == ["method.toml"]
+    manifest = tomllib.loads((folder / "method.toml").read_text())
+    flag, method = manifest["run"]["args"]
+    assert flag == "--method"
+    settings = entry(method).Settings
+    assert settings_from(settings, manifest["hparams"]) != settings()
+    assert set(manifest["hparams"]) == set(asdict(settings()))
+    of_method = tomllib.loads((REPOSITORY / "methods" / method / "method.toml").read_text())
+    assert {key for key in manifest if manifest[key] != of_method[key]} == {"name", "hparams"}
 
 
 def test_a_run_reports_progress_and_leaves_a_result_that_names_the_base(make_inputs: MakeInputs) -> None:
