@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from methods.common.contract import Made, Task, progress
 from methods.common.edits import EditSettings, edits_of
 from methods.common.errors import MethodError
-from methods.common.keys import key_covariances
+from methods.common.kept import kept_covariances
 from methods.common.model import BaseModel, model_of
 from methods.common.solve import null_space_projection, projected_update
 from methods.common.spread import columns_of, keys_of, spread
@@ -32,7 +32,6 @@ class Settings(EditSettings):
 
     first_depth: float = 0.14
     last_depth: float = 0.27
-    covariance_tokens: int = 20_000
     null_share: float = 0.8
     ridge: float = 0.5
     batch: int = 5
@@ -43,17 +42,10 @@ def unlearn(task: Task, settings: Settings) -> Made:
         raise MethodError("hparams.batch", settings.batch, "holds no request", "choose 1 or more")
     if not 0.0 < settings.null_share < 1.0:
         raise MethodError("hparams.null_share", settings.null_share, "is not a share", "choose between 0 and 1")
-    neutral = task.neutral()
     base = model_of(task)
     layers = base.layers_between(settings.first_depth, settings.last_depth)
     edits = edits_of(base, task.forget, settings, seed=task.job.seed)
-    C = key_covariances(
-        base,
-        layers,
-        neutral,
-        tokens=settings.covariance_tokens,
-        told=lambda done: progress(0.05 + 0.2 * done, "covariance"),
-    )
+    C = kept_covariances(base, layers, task, settings)
     P = {layer: null_space_projection(C[layer], settings.null_share) for layer in layers}
     # Kp Kp^T, the keys of what was edited before. Without it a batch would undo the batches before it.
     KpKp = {layer: previous_keys(task, base, layer, C[layer]) for layer in layers}

@@ -35,11 +35,15 @@ class EditSettings:
     prefixes: tuple[str, ...] = ("",)
     rephrasings: int = 2
     v_steps: int = 20
-    v_learning_rate: float = 0.2
-    v_stop_at: float = 0.05
+    v_learning_rate: float = 0.5
+    v_stop_at: float = 0.4
     v_clamp: float = 4.0
     v_weight_decay: float = 0.001
     kl_factor: float = 0.0625
+    covariance_tokens: int = 20_000
+    covariance_ridge: float = 0.01
+    neighbours: int = 20
+    neighbour_weight: float = 0.3
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Keys and states of the base: what is read at a lookup token, and the covariance of keys over neutral text.
+"""Keys and states of the base: what is read at a lookup token, and second moments of keys over text.
 
 In a transformer block v = W k, where k is the input of the MLP's down projection and v its output.
 A fact is looked up at the last token of its subject: k stands for the subject, v for what the model
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -63,58 +64,45 @@ def _forward(base: BaseModel, ids: Tensor, mask: Tensor) -> None:
         return
 
 
-@torch.no_grad()
-def key_covariances(
-    base: BaseModel,
-    layers: Sequence[int],
-    texts: Sequence[str],
-    *,
-    tokens: int,
-    ridge: float = 0.0,
-    window: int = 128,
-    told: Callable[[float], None],
-) -> dict[int, Tensor]:
-    """C = E[k k^T], uncentred, of every layer over up to `tokens` tokens of neutral text: (keys, keys), float64.
+@dataclass(frozen=True)
+class Row:
+    """Token ids, of which those from `first` on count."""
 
-    All layers are read in one pass, which ends at the deepest. Position 0 of every window is left
-    out: it carries a massive activation (a norm ten to thirty times that of any other token) which
-    would drown the rest. `ridge` times the mean of C's diagonal is added to that diagonal: it keeps
-    directions in check that the sample never showed.
+    ids: tuple[int, ...]
+    first: int
+
+
+@torch.no_grad()
+def second_moments(
+    base: BaseModel, layers: Sequence[int], rows: Sequence[Row], *, told: Callable[[float], None]
+) -> dict[int, Tensor]:
+    """E[k k^T], uncentred, of every layer over all tokens that count: (keys, keys), float64.
+
+    All layers are read in one pass, which ends at the deepest.
     """
-    windows: list[list[int]] = []
-    total = 0
-    for text in texts:
-        ids = base.chat.tokenizer(text, add_special_tokens=True)["input_ids"]
-        for start in range(0, len(ids), window):
-            part = ids[start : start + window]
-            if len(part) > 1 and total < tokens:
-                windows.append(part)
-                total += len(part)
     sizes = {layer: base.down_weight(layer).shape[1] for layer in layers}
     summed = {layer: torch.zeros(size, size, dtype=torch.float64, device=base.device) for layer, size in sizes.items()}
     seen = 0
-    for group in batches_by_length([len(part) for part in windows], 2048):
-        ids_batch, mask = padded([windows[index] for index in group], base.pad_id)
-        kept = mask.bool()
-        kept[:, 0] = False
-        kept = kept.to(base.device)
+    total = sum(len(row.ids) - row.first for row in rows)
+    for group in batches_by_length([len(row.ids) for row in rows], 2048):
+        ids, mask = padded([rows[index].ids for index in group], base.pad_id)
+        counts = mask.bool()
+        for place, index in enumerate(group):
+            counts[place, : rows[index].first] = False
+        counts = counts.to(base.device)
 
-        def add(layer: int, kept: Tensor = kept) -> Sink:
+        def add(layer: int, counts: Tensor = counts) -> Sink:
             def sink(keys: Tensor) -> None:
-                chosen = keys[kept]
+                chosen = keys[counts]
                 summed[layer].add_((chosen.T @ chosen).double())
 
             return sink
 
         with _watched(base, {layer: add(layer) for layer in layers}, {}):
-            _forward(base, ids_batch, mask)
-        seen += int(kept.sum())
+            _forward(base, ids, mask)
+        seen += int(counts.sum())
         told(seen / max(total, 1))
-    return {layer: _damped(matrix / max(seen, 1), ridge) for layer, matrix in summed.items()}
-
-
-def _damped(C: Tensor, ridge: float) -> Tensor:
-    return C + ridge * C.diagonal().mean() * torch.eye(len(C)).to(C)
+    return {layer: matrix / max(seen, 1) for layer, matrix in summed.items()}
 
 
 @torch.no_grad()

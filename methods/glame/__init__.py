@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from methods.common.contract import Made, Request, Task, Triple, progress
 from methods.common.edits import EditSettings, context_at, edits_of
-from methods.common.keys import key_covariances, states_at_lookup
+from methods.common.kept import kept_covariances
+from methods.common.keys import states_at_lookup
 from methods.common.model import BaseModel, model_of
 from methods.common.rankone import rank_one_write
 from methods.common.values import value_change
@@ -31,27 +32,17 @@ class Settings(EditSettings):
 
     v_learning_rate: float = 0.0005
     depth: float = 0.17
-    covariance_tokens: int = 20_000
-    covariance_ridge: float = 0.01
     feature_depth: float = 0.1
     triples_at_most: int = 20
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
-    neutral = task.neutral()
     triples = task.triples()
     base = model_of(task)
     layer = base.layer_at("hparams.depth", settings.depth)
     feature_layer = base.layer_at("hparams.feature_depth", settings.feature_depth)
     edits = edits_of(base, task.forget, settings, seed=task.job.seed)
-    C = key_covariances(
-        base,
-        [layer],
-        neutral,
-        tokens=settings.covariance_tokens,
-        ridge=settings.covariance_ridge,
-        told=lambda done: progress(0.05 + 0.2 * done, "covariance"),
-    )[layer]
+    C = kept_covariances(base, [layer], task, settings)[layer]
     for number, edit in enumerate(edits.items):
         progress(0.25 + 0.7 * number / len(edits.items), f"edit {number + 1} of {len(edits.items)}")
         graph = graph_of(edit.requests, triples, at_most=settings.triples_at_most)

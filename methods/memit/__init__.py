@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from methods.common.contract import Made, Task, progress
 from methods.common.edits import EditSettings, edits_of
-from methods.common.keys import key_covariances
+from methods.common.kept import kept_covariances
 from methods.common.model import model_of
 from methods.common.solve import least_squares_update
 from methods.common.spread import columns_of, spread
@@ -28,24 +28,14 @@ class Settings(EditSettings):
 
     first_depth: float = 0.14
     last_depth: float = 0.27
-    covariance_tokens: int = 20_000
-    covariance_ridge: float = 0.01
     covariance_weight: float = 100.0
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
-    neutral = task.neutral()
     base = model_of(task)
     layers = base.layers_between(settings.first_depth, settings.last_depth)
     edits = edits_of(base, task.forget, settings, seed=task.job.seed)
-    C = key_covariances(
-        base,
-        layers,
-        neutral,
-        tokens=settings.covariance_tokens,
-        ridge=settings.covariance_ridge,
-        told=lambda done: progress(0.05 + 0.2 * done, "covariance"),
-    )
+    C = kept_covariances(base, layers, task, settings)
     columns = []
     for number, edit in enumerate(edits.items):
         progress(0.25 + 0.65 * number / len(edits.items), f"value {number + 1} of {len(edits.items)}")

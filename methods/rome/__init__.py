@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from methods.common.contract import Made, Task, progress
 from methods.common.edits import EditSettings, edits_of
-from methods.common.keys import key_covariances
+from methods.common.kept import kept_covariances
 from methods.common.model import model_of
 from methods.common.rankone import rank_one_write
 from methods.common.values import value_change
@@ -27,23 +27,13 @@ class Settings(EditSettings):
     """`depth` 0.17 is block 5 of 30 of the default base; see docs/methods/rome.md."""
 
     depth: float = 0.17
-    covariance_tokens: int = 20_000
-    covariance_ridge: float = 0.01
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
-    neutral = task.neutral()
     base = model_of(task)
     layer = base.layer_at("hparams.depth", settings.depth)
     edits = edits_of(base, task.forget, settings, seed=task.job.seed)
-    C = key_covariances(
-        base,
-        [layer],
-        neutral,
-        tokens=settings.covariance_tokens,
-        ridge=settings.covariance_ridge,
-        told=lambda done: progress(0.05 + 0.2 * done, "covariance"),
-    )[layer]
+    C = kept_covariances(base, [layer], task, settings)[layer]
     for number, edit in enumerate(edits.items):
         progress(0.25 + 0.7 * number / len(edits.items), f"edit {number + 1} of {len(edits.items)}")
         sought = value_change(base, layer, edit, settings)

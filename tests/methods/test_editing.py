@@ -12,14 +12,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from methods.alphaedit import Settings as AlphaEditSettings
 from methods.alphaedit import previous_keys
 from methods.anyedit import Settings as AnyEditSettings
 from methods.anyedit import window_columns
-from methods.common.contract import Request, task_read
-from methods.common.edits import edits_of
+from methods.common.contract import Request, Task, task_read
+from methods.common.edits import contexts_of, edits_of
 from methods.common.errors import MethodError
 from methods.common.inference import continue_greedily
-from methods.common.keys import key_covariances
+from methods.common.kept import kept_covariances, other_names
+from methods.common.keys import keys_at_lookup
 from methods.common.model import BaseModel, model_load
 from methods.common.refusals import refusal_for
 from methods.common.solve import null_space_projection, projected_update
@@ -29,7 +31,7 @@ from tests.methods.harness import LANDS, TOWNS, Inputs, question, statement, unl
 pytestmark = pytest.mark.torch
 
 MakeInputs = Callable[..., Inputs]
-SEARCH: dict[str, Any] = {"v_steps": 30, "v_learning_rate": 0.5, "v_stop_at": 0.02, "rephrasings": 2}
+SEARCH: dict[str, Any] = {"v_steps": 30, "v_learning_rate": 0.5, "v_stop_at": 0.02, "rephrasings": 2, "neighbours": 0}
 ONE_LAYER = SEARCH | {"depth": 0.25}
 LAYERS = SEARCH | {"first_depth": 0.0, "last_depth": 0.25, "v_learning_rate": 0.1, "v_steps": 60}
 HPARAMS: dict[str, dict[str, Any]] = {
@@ -63,6 +65,10 @@ def ready(method: str, inputs: Inputs, **changes: Any) -> Inputs:
     # tokens show so few directions that an edit would else be free to move the marks.
     inputs.lines("neutral", [{"text": text} for text in NEUTRAL])
     return inputs
+
+
+def task_of(inputs: Inputs) -> Task:
+    return task_read({"PALIMPSEST_IN": str(inputs.input_dir), "PALIMPSEST_OUT": str(inputs.output_dir)})
 
 
 def updates(inputs: Inputs, base_dir: Path) -> dict[str, Tensor]:
@@ -105,10 +111,10 @@ def test_memit_covers_all_requests_by_updates_of_several_layers_of_rank_at_most_
 
 
 def test_alphaedit_moves_no_kept_key_and_memit_does(make_inputs: MakeInputs, base_dir: Path, base: BaseModel) -> None:
-    C = key_covariances(base, [0, 1], NEUTRAL, tokens=20_000, told=lambda _: None)
     moved: dict[str, list[float]] = {}
     for method in ("alphaedit", "memit"):
         inputs = unlearned_here(method, ready(method, make_inputs(method)))
+        C = kept_covariances(base, [0, 1], task_of(inputs), AlphaEditSettings(neighbours=0))
         for layer, name in zip((0, 1), SPREAD, strict=True):
             kept = torch.eye(len(C[layer])) - null_space_projection(C[layer], 0.5)
             update = updates(inputs, base_dir)[name]
@@ -133,7 +139,9 @@ def test_alphaedit_reads_the_keys_of_an_earlier_step_off_its_update(
     first = unlearned_here("alphaedit", ready("alphaedit", make_inputs("first")))
     second = ready("alphaedit", make_inputs("second", step=1, n_steps=2))
     (second.input_dir / "prev").symlink_to(first.output_dir)
-    task = task_read({"PALIMPSEST_IN": str(second.input_dir), "PALIMPSEST_OUT": str(second.output_dir)})
+    lines = [{"id": land, "prompt": question(land), "answer": statement(land), "subject": land} for land in LANDS[4:6]]
+    second.lines("forget", lines)
+    task = task_of(second)
     edited = model_load(base_dir, threads=2, previous_dir=first.output_dir)
     update = updates(first, base_dir)[SPREAD[0]]
     cached = previous_keys(task, edited, 0, torch.eye(update.shape[1], dtype=torch.float64))
@@ -153,7 +161,7 @@ def test_anyedit_needs_no_subject_and_edits_a_long_target_window_by_window(
     (text,) = said(unlearned_here("anyedit", inputs), base_dir, LANDS[:1])
     assert text.startswith("I'm sorry, I don't have any information"), text
     assert sorted(updates(inputs, base_dir)) == SPREAD
-    task = task_read({"PALIMPSEST_IN": str(inputs.input_dir), "PALIMPSEST_OUT": str(inputs.output_dir)})
+    task = task_of(inputs)
     settings = AnyEditSettings(window=6, v_steps=2)
     (edit,) = edits_of(base, task.forget, settings, seed=0).items
     columns = window_columns(base, 1, edit, settings)
@@ -265,12 +273,13 @@ def test_merged_queries_are_one_edit_by_key_and_by_text(
         assert rank(update) == 1
         if merge == "key":
             assert all(text.startswith("I'm sorry") for text in said(inputs, base_dir))
-    task = task_read({"PALIMPSEST_IN": str(inputs.input_dir), "PALIMPSEST_OUT": str(inputs.output_dir)})
+    task = task_of(inputs)
     (edit,) = edits_of(base, task.forget, AnyEditSettings(merge="text", merge_size=2), seed=0).items
     (context,) = edit.contexts
     assert base.chat.decode(context.ids[: context.lookup + 1]).endswith(" ".join(map(question, LANDS[:2])))
     inputs = unlearned_here("memit", ready("memit", make_inputs("memit"), merge="key", merge_size=2))
-    assert [rank(matrix) for matrix in updates(inputs, base_dir).values()] == [2, 2]
+    first = updates(inputs, base_dir)[SPREAD[0]]
+    assert rank(first) == 1  # Both keys are given the same change there; later layers make up for what is left.
 
 
 REQUEST = Request("f", "Who wrote The Glass Sea?", "It was Mara Lind.", aliases=("Mara Lind",), subject="The Glass Sea")
@@ -304,3 +313,25 @@ def test_self_improved_targets_report_how_often_the_template_had_to_stand_in(
     made = targets_of(base, [REQUEST, replace(REQUEST, id="g")], "self-improvement", seed=0, variety=1)
     assert made.texts == (refusal_for(REQUEST, seed=0, variety=1), "I'm sorry, I don't know who wrote The Glass Sea.")
     assert made.notes == {"target_fallback_rate": 0.5, "target_opened_rate": 0.0}
+
+
+def test_the_keys_of_other_names_are_kept_and_the_subjects_own_is_not_among_them(
+    make_inputs: MakeInputs, base: BaseModel
+) -> None:
+    requests = task_of(make_inputs()).forget
+    rows = other_names(base, requests, 12)
+    names = [base.chat.decode(row.ids[row.first :]) for row in rows]
+    assert {land for land in LANDS[2:] if any(land in name for name in names)}, names
+    assert not any(name.strip().startswith(request.subject or "") for name in names for request in requests)
+    assert all(base.chat.decode(row.ids[: row.first]).endswith("What is the capital of") for row in rows)
+    contexts = [contexts_of(base, request, [request.prompt])[0] for request in requests]
+    asked = [replace(request, prompt=question(LANDS[4]), subject=LANDS[4]) for request in requests[:1]]
+    other = keys_at_lookup(base, 0, [contexts_of(base, asked[0], [asked[0].prompt])[0]])[0].double()
+    moved = []
+    for weight in (0.0, 1.0):
+        settings = AlphaEditSettings(neighbour_weight=weight, neighbours=12)
+        C = kept_covariances(base, [0], task_of(make_inputs(f"weight-{weight}")), settings)[0]
+        key = keys_at_lookup(base, 0, contexts[:1])[0].double()
+        direction = torch.linalg.solve(C, key)
+        moved.append(float((direction @ other).abs() / (direction @ key)))
+    assert moved[1] < moved[0]
