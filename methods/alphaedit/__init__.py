@@ -30,6 +30,7 @@ from methods.common.weights import changed_weights_save, tensor_before
 class Settings(EditSettings):
     """The depths are blocks 4 to 8 of 30 of the default base; `ridge` is alpha. See docs/methods/alphaedit.md."""
 
+    v_steps: int = 20
     first_depth: float = 0.14
     last_depth: float = 0.27
     null_share: float = 0.8

@@ -30,9 +30,11 @@ from methods.common.weights import changed_weights_save
 class Settings(EditSettings):
     """`window` is in tokens; `covariance_weight` is lambda. See docs/methods/anyedit.md."""
 
+    v_steps: int = 20
     first_depth: float = 0.14
     last_depth: float = 0.27
-    covariance_weight: float = 100.0
+    covariance_weight: float = 20.0
+    neighbour_weight: float = 10.0
     window: int = 40
 
 

@@ -33,8 +33,8 @@ class EditSettings:
     merge: str = "none"
     merge_size: int = 5
     prefixes: tuple[str, ...] = ("",)
-    rephrasings: int = 2
-    v_steps: int = 20
+    rephrasings: int = 1
+    v_steps: int = 15
     v_learning_rate: float = 0.5
     v_stop_at: float = 0.4
     v_clamp: float = 4.0
@@ -43,7 +43,7 @@ class EditSettings:
     covariance_tokens: int = 20_000
     covariance_ridge: float = 0.01
     neighbours: int = 20
-    neighbour_weight: float = 0.3
+    neighbour_weight: float = 1.0
 
 
 @dataclass(frozen=True)

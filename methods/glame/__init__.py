@@ -31,7 +31,7 @@ class Settings(EditSettings):
     """`feature_depth` is where names are read; `v_learning_rate` is the network's. See docs/methods/glame.md."""
 
     v_learning_rate: float = 0.0005
-    depth: float = 0.17
+    depth: float = 0.14
     feature_depth: float = 0.1
     triples_at_most: int = 20
 

@@ -26,9 +26,11 @@ from methods.common.weights import changed_weights_save
 class Settings(EditSettings):
     """Blocks 4 to 8 of 30 of the default base; `covariance_weight` is lambda. See docs/methods/memit.md."""
 
+    v_steps: int = 20
     first_depth: float = 0.14
     last_depth: float = 0.27
-    covariance_weight: float = 100.0
+    covariance_weight: float = 20.0
+    neighbour_weight: float = 10.0
 
 
 def unlearn(task: Task, settings: Settings) -> Made:

@@ -24,9 +24,9 @@ from methods.common.weights import changed_weights_save
 
 @dataclass(frozen=True)
 class Settings(EditSettings):
-    """`depth` 0.17 is block 5 of 30 of the default base; see docs/methods/rome.md."""
+    """`depth` 0.14 is block 4 of 30 of the default base; see docs/methods/rome.md."""
 
-    depth: float = 0.17
+    depth: float = 0.14
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
