@@ -31,6 +31,7 @@ from tests.methods.harness import LANDS, TOWNS, Inputs, question, statement, unl
 pytestmark = pytest.mark.torch
 
 MakeInputs = Callable[..., Inputs]
+# So small a base has too few directions to keep twenty other names apart from a subject.
 SEARCH: dict[str, Any] = {"v_steps": 30, "v_learning_rate": 0.5, "v_stop_at": 0.02, "rephrasings": 2, "neighbours": 0}
 ONE_LAYER = SEARCH | {"depth": 0.25}
 LAYERS = SEARCH | {"first_depth": 0.0, "last_depth": 0.25, "v_learning_rate": 0.1, "v_steps": 60}

@@ -17,7 +17,15 @@ from tests.methods.harness import LANDS, TOWNS, Inputs, question, unlearned
 pytestmark = pytest.mark.torch
 
 MakeInputs = Callable[..., Inputs]
-ROME = {"depth": 0.25, "v_steps": 30, "v_stop_at": 0.02, "prefixes": ["", "Answer this question: "], "rephrasings": 3}
+ROME = {
+    "depth": 0.25,
+    "v_steps": 30,
+    "v_stop_at": 0.02,
+    "prefixes": ["", "Answer this question: "],
+    "rephrasings": 3,
+    # So small a base has too few directions to keep twenty other names apart from a subject.
+    "neighbours": 0,
+}
 
 
 def tensors(inputs: Inputs) -> dict[str, torch.Tensor]:
