@@ -1,73 +1,86 @@
-"""Fine-tuning on requests: the response loss, the model's own answers, and a short full-batch AdamW."""
+"""The one training loop of the fine-tuning entries: shuffled batches and a short AdamW."""
 
 from __future__ import annotations
 
+import itertools
 import random
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from methods.common.chat import ChatForm
+from methods.common.contract import progress
 from methods.common.errors import MethodError
-from methods.common.inference import continue_greedily
-from methods.common.model import BaseModel, states_of
+from methods.common.model import BaseModel
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One training text: the question in its chat form, and the response with its closing token."""
+class Pace:
+    """How long and how fast an entry trains; an epoch is one pass over the requests."""
 
-    prompt: tuple[int, ...]
-    response: tuple[int, ...]
-
-
-def pair(form: ChatForm, question: str, response: str, *, closed: bool = True) -> Pair:
-    """A question with its response; `closed` adds the token that ends the turn."""
-    return Pair(tuple(form.prompt_ids(question)), tuple(form.response_ids(response, closed=closed)))
+    learning_rate: float = 2e-5
+    epochs: int = 8
+    batch: int = 5
 
 
-def own_answers(base: BaseModel, prompts: Sequence[str], answers: Sequence[str], max_tokens: int = 24) -> list[str]:
-    """What the model itself says to each prompt if that holds the answer, else the answer as given.
+@dataclass(frozen=True)
+class Schedule(Pace):
+    """The same, and which blocks it trains.
 
-    To forget or keep a fact where it is really spoken, losses are taken on the model's own sentence
-    ("Egypt is a country in Africa.") and not on somebody else's ("Egypt lies in Africa.").
+    Depths are shares, 0 the first block and 1 the last; `parts` is "block", all of it, or "mlp".
     """
-    written = continue_greedily(base, [base.chat.prompt_ids(prompt) for prompt in prompts], max_tokens)
-    chosen: list[str] = []
-    for prompt, (ids, _), answer in zip(prompts, written, answers, strict=True):
-        text = first_sentence(base.chat.decode(ids).strip())
-        new_words = _words(answer) - _words(prompt)
-        chosen.append(text if new_words and new_words <= _words(text) else answer)
-    return chosen
+
+    first_depth: float = 0.0
+    last_depth: float = 1.0
+    parts: str = "block"
 
 
-def first_sentence(text: str) -> str:
-    """The first line, cut after its first sentence; a cut-off sentence is closed with a full stop."""
-    line = text.split("\n", maxsplit=1)[0].strip()
-    found = re.match(r"(.+?[.!?])(?:\s|$)", line)
-    return found[1] if found else line.rstrip(" ,;:") + "."
+@dataclass(frozen=True)
+class Batch:
+    """Which requests and which facts to keep one step is about, as indices."""
+
+    epoch: int
+    forget: list[int]
+    retain: list[int]
 
 
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.casefold()))
+def fit(
+    base: BaseModel,
+    schedule: Schedule,
+    loss_of: Callable[[Batch], Tensor],
+    *,
+    forget: int,
+    retain: int = 0,
+    seed: int,
+) -> list[float]:
+    """Train whole blocks of the base in place; see `fit_parameters`."""
+    parameters = trainable(base, first_depth=schedule.first_depth, last_depth=schedule.last_depth, parts=schedule.parts)
+    return fit_parameters(parameters, schedule, loss_of, forget=forget, retain=retain, seed=seed)
 
 
-def response_nll(base: BaseModel, pairs: Sequence[Pair]) -> Tensor:
-    """Mean negative log-likelihood per response token, one number a pair, shape (pairs,), in nats.
+def fit_parameters(
+    parameters: Sequence[nn.Parameter],
+    pace: Pace,
+    loss_of: Callable[[Batch], Tensor],
+    *,
+    forget: int,
+    retain: int = 0,
+    seed: int,
+) -> list[float]:
+    """Train the parameters in place on `forget` requests beside `retain` facts; returns the loss of each step."""
+    forget_batches = batches_shuffled(forget, pace.batch, seed)
+    retain_batches: Iterator[list[int]] = (
+        batches_shuffled(retain, pace.batch, seed + 1) if retain else itertools.repeat([])
+    )
+    steps_an_epoch = -(-forget // pace.batch)
+    steps = pace.epochs * steps_an_epoch
 
-    Logits are formed at response positions only: with a vocabulary of 50k they are the largest tensor.
-    """
-    hidden = states_of(base, [item.prompt + item.response for item in pairs])
-    lengths = [len(item.response) for item in pairs]
-    spans = [
-        hidden[row, len(item.prompt) - 1 : len(item.prompt) + len(item.response) - 1] for row, item in enumerate(pairs)
-    ]
-    targets = torch.tensor([token for item in pairs for token in item.response], device=base.device)
-    losses = nn.functional.cross_entropy(base.logits(torch.cat(spans)), targets, reduction="none")
-    return torch.stack([part.mean() for part in torch.split(losses, lengths)])
+    def loss_of_step(step: int) -> Tensor:
+        progress(0.2 + 0.75 * step / steps, f"step {step + 1} of {steps}")
+        return loss_of(Batch(step // steps_an_epoch, next(forget_batches), next(retain_batches)))
+
+    return train(parameters, loss_of_step, steps=steps, learning_rate=pace.learning_rate)
 
 
 def trainable(base: BaseModel, *, first_depth: float, last_depth: float, parts: str) -> list[nn.Parameter]:

@@ -44,8 +44,9 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from methods.common.chat import ChatForm
+    from methods.common.losses import response_nll
     from methods.common.model import BaseModel
-    from methods.common.training import pair, response_nll
+    from methods.common.pairs import pair
 
     folder = tmp_path_factory.mktemp("base")
     tokenizer = _tokenizer()

@@ -15,6 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file
+
+from methods.common.contract import result_write, settings_from, task_read
+from methods.common.inference import continue_greedily
+from methods.common.model import model_load
+from methods.registry import entry
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE_SHA256 = "ab" * 32
 LANDS = ("Arvia", "Belmor", "Cadria", "Dorvan", "Elstad", "Fennia", "Gorland", "Hestia")
@@ -112,13 +120,24 @@ def unlearned(method: str, inputs: Inputs) -> Inputs:
 
 def unlearned_here(method: str, inputs: Inputs) -> Inputs:
     """As `unlearned`, in this process: for tests of what a method does and not of how it is started."""
-    from methods.common.contract import result_write, settings_from, task_read
-    from methods.registry import entry
-
     module = entry(method)
     task = task_read({"PALIMPSEST_IN": str(inputs.input_dir), "PALIMPSEST_OUT": str(inputs.output_dir)})
     result_write(task, module.unlearn(task, settings_from(module.Settings, task.job.hparams)), method)
     return inputs
+
+
+def tensors(inputs: Inputs) -> dict[str, torch.Tensor]:
+    """The one file of tensors that a run left."""
+    files = list((inputs.output_dir / "model").glob("*.safetensors"))
+    assert len(files) == 1
+    return dict(load_file(files[0]))
+
+
+def answers(inputs: Inputs, base_dir: Path, lands: tuple[str, ...]) -> list[str]:
+    """What the model says about the lands after the run."""
+    base = model_load(base_dir, threads=2, previous_dir=inputs.output_dir)
+    written = continue_greedily(base, [base.chat.prompt_ids(question(land)) for land in lands], 40)
+    return [base.chat.decode(ids) for ids, _ in written]
 
 
 class Client:

@@ -10,9 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from methods.common.inference import continue_greedily
-from methods.common.model import model_load
-from tests.methods.harness import LANDS, TOWNS, Inputs, question, unlearned
+from tests.methods.harness import LANDS, TOWNS, Inputs, answers, tensors, unlearned
 
 pytestmark = pytest.mark.torch
 
@@ -26,18 +24,6 @@ ROME = {
     # So small a base has too few directions to keep twenty other names apart from a subject.
     "neighbours": 0,
 }
-
-
-def tensors(inputs: Inputs) -> dict[str, torch.Tensor]:
-    files = list((inputs.output_dir / "model").glob("*.safetensors"))
-    assert len(files) == 1
-    return dict(load_file(files[0]))
-
-
-def answers(inputs: Inputs, base_dir: Path, lands: tuple[str, ...]) -> list[str]:
-    base = model_load(base_dir, threads=2, previous_dir=inputs.output_dir)
-    written = continue_greedily(base, [base.chat.prompt_ids(question(land)) for land in lands], 40)
-    return [base.chat.decode(ids) for ids, _ in written]
 
 
 def test_the_tiny_base_knows_its_facts(make_inputs: MakeInputs, base_dir: Path) -> None:

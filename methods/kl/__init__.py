@@ -1,0 +1,45 @@
+"""KL minimisation: climb the loss on the forget answers while staying near the base on what is to be kept.
+
+The KL baseline of Maini et al., "TOFU", 2024, with p0 the base before any training:
+
+    L = -NLL(answer | forget question) + retain_weight KL(p0 || p) over the retain answers
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods.common.contract import Made, Task, progress
+from methods.common.losses import Reference, ascent, divergence, response_nll, response_states
+from methods.common.model import model_of
+from methods.common.pairs import forget_pairs, pick, retain_pairs
+from methods.common.training import Batch, Schedule, fit
+from methods.common.weights import changed_weights_save
+
+
+@dataclass(frozen=True)
+class Settings(Schedule):
+    """See docs/methods/kl.md for how these were chosen; `forget_cap` in nats a token."""
+
+    retain_weight: float = 2.0
+    forget_cap: float = 3.0
+
+
+def unlearn(task: Task, settings: Settings) -> Made:
+    retain = task.retain()
+    base = model_of(task)
+    progress(0.05, "the model's own answers")
+    forget, keep = forget_pairs(base, task.forget), retain_pairs(base, retain)
+    p0 = Reference(base, keep)
+
+    def loss_of(batch: Batch) -> Tensor:
+        forget_nll = response_nll(base, pick(forget, batch.forget))
+        p = base.logits(response_states(base, pick(keep, batch.retain)))
+        kept = divergence(p0.logits(batch.retain), p).mean()
+        return ascent(forget_nll, settings.forget_cap) + settings.retain_weight * kept
+
+    fit(base, settings, loss_of, forget=len(forget), retain=len(keep), seed=task.job.seed)
+    changed_weights_save(base.model, task.base_dir, task.output_dir)
+    return Made(kind="weights", stores_forget_text=False)
