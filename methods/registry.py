@@ -18,6 +18,7 @@ NAMES = (
     "alphaedit",
     "anyedit",
     "base",
+    "caveat_answer",
     "constant_refusal",
     "dpo",
     "ft_l",
@@ -31,12 +32,14 @@ NAMES = (
     "lunar",
     "memit",
     "npo",
+    "policy_refusal",
     "refuse_everything",
     "rmu",
     "rome",
     "simnpo",
     "task_vector",
     "undial",
+    "wrong_answer",
 )
 
 

@@ -8,8 +8,9 @@ closed solution
 
     W' = W + c r a^T,   a = (K_f K_f^T + w K_r K_r^T + ridge I)^-1 K_f 1
 
-K_f and K_r holding the keys in columns, each divided by the root of their number. Tokens of the
-template and of wordings that retain questions share are no forget tokens: their keys are the same.
+K_f and K_r holding the keys in columns, each divided by the root of their number. Tokens that a forget
+question shares with retain questions, the template's and "What is the capital of", are no forget tokens:
+they would be shifted in both.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor
 from methods.common.contract import Made, Request, Task, progress
 from methods.common.errors import MethodError
 from methods.common.inference import continue_greedily
-from methods.common.model import BaseModel, model_of
+from methods.common.model import BaseModel, common_length, model_of
 from methods.common.pairs import retain_pairs
 from methods.common.states import block_keys, block_states, own_part
 from methods.common.weights import changed_weights_save
@@ -32,12 +33,16 @@ from methods.lunar.refused import INVENTED, UNANSWERABLE, is_refusal
 
 @dataclass(frozen=True)
 class Settings:
-    """`depth` 0.67 is block 20 of 30 of the default base; see docs/methods/lunar.md."""
+    """`depth` 0.67 is block 20 of 30 of the default base; see docs/methods/lunar.md.
+
+    `template` shifts the template's words behind the question too, as the published code does.
+    """
 
     depth: float = 0.67
     coefficient: float = 2.0
     retain_weight: float = 10.0
     ridge: float = 0.01
+    template: bool = False
     invented: tuple[str, ...] = INVENTED
     unanswerable: tuple[str, ...] = UNANSWERABLE
 
@@ -55,8 +60,11 @@ def unlearn(task: Task, settings: Settings) -> Made:
     keep = [item.ids for item in retain_pairs(base, retain)]
     progress(0.8, "least squares")
     starts = [own_part(row, keep) for row in forget]
+    asked = [*forget, *(base.chat.prompt_ids(item.prompt) for item in retain)]
+    footer = 0 if settings.template else _common_end(asked)
     with torch.no_grad():
-        K_f = torch.cat([k[start:] for k, start in zip(block_keys(base, layer, forget), starts, strict=True)])
+        keys = block_keys(base, layer, forget)
+        K_f = torch.cat([k[start : max(start + 1, len(k) - footer)] for k, start in zip(keys, starts, strict=True)])
         # Position 0 carries a massive activation that no question can change.
         K_r = torch.cat([k[1:] for k in block_keys(base, layer, keep)])
         a = separating(K_f.double(), K_r.double(), weight=settings.retain_weight, ridge=settings.ridge)
@@ -92,6 +100,11 @@ def refused_prompts(base: BaseModel, requests: Sequence[Request], settings: Sett
             "hparams.unanswerable", settings.unanswerable, "holds no question that this base refuses", "add some"
         )
     return found
+
+
+def _common_end(rows: Sequence[Sequence[int]]) -> int:
+    """How many last ids all rows share: the template's words behind a question, and its question mark."""
+    return common_length([row[::-1] for row in rows])
 
 
 @torch.no_grad()

@@ -118,7 +118,7 @@ def test_rmu_moves_the_forget_states_along_one_direction_and_leaves_the_retain_s
     assert float(still.norm(dim=-1).mean()) < 0.15 * float(moved.norm(dim=-1).mean())
 
 
-def test_lunar_changes_one_matrix_by_rank_one_and_shifts_the_forget_states_towards_refusal(
+def test_lunar_changes_one_matrix_by_rank_one_and_shifts_the_forget_states_towards_refused_ones(
     make_inputs: MakeInputs, base_dir: Path
 ) -> None:
     inputs = unlearned_here("lunar", make_inputs(hparams=HPARAMS["lunar"]))
@@ -128,21 +128,23 @@ def test_lunar_changes_one_matrix_by_rank_one_and_shifts_the_forget_states_towar
     change = left[name] - load_file(base_dir / "model.safetensors")[name]
     singular = torch.linalg.svdvals(change.double())
     assert int((singular > 1e-4 * singular[0]).sum()) == 1
-    base = model_load(base_dir, threads=2)
-    invented = ("Ostia", "Brenna", "Caldor", "Dwyn")
-    asked = {lands: [base.chat.prompt_ids(question(land)) for land in lands] for lands in (FORGET, KEEP, invented)}
-    with torch.no_grad():
-        before = {lands: torch.stack([h[-1] for h in block_states(base, 2, rows)]) for lands, rows in asked.items()}
-        model = after(inputs, base_dir)
-        shift = {
-            lands: torch.stack([h[-1] for h in block_states(model, 2, rows)]) - before[lands]
-            for lands, rows in asked.items()
-        }
-    r = before[invented].mean(0) - before[FORGET].mean(0)
-    for row in shift[FORGET]:
+    base, model = model_load(base_dir, threads=2), after(inputs, base_dir)
+    lands = (*LANDS[:6], "Ostia", "Brenna")  # Of the invented names one a request.
+    rows = [base.chat.prompt_ids(question(land)) for land in lands]
+    h0, h = block_states(base, 2, rows), block_states(model, 2, rows)
+    r = torch.stack([states[-1] for states in h0[6:]]).mean(0) - torch.stack([states[-1] for states in h0[:2]]).mean(0)
+    shift = torch.stack([after_it[-9] - before[-9] for before, after_it in zip(h0[:6], h[:6], strict=True)])
+    assert base.chat.decode(rows[0][-9:-8]) == " Arvia"  # Behind it comes only what all questions share.
+    for row in shift[:2]:
         assert float(torch.nn.functional.cosine_similarity(row, r, dim=0)) > 0.999
-        assert 0.5 * r.norm() < row.norm() < 3.0 * r.norm()
-    assert float(shift[KEEP].norm(dim=-1).max()) < 0.2 * float(shift[FORGET].norm(dim=-1).min())
+        # The coefficient is 2; the ridge and the retain keys hold back a little of it.
+        assert float(row.norm() / r.norm()) == pytest.approx(2.0, abs=0.5)
+    assert float(shift[2:].norm(dim=-1).max()) < 0.3 * float(shift[:2].norm(dim=-1).min())
+    assert kept(inputs, base_dir) == 4
+
+
+def test_lunar_leads_a_request_to_a_refusal_and_keeps_the_retain_facts(make_inputs: MakeInputs, base_dir: Path) -> None:
+    inputs = unlearned_here("lunar", make_inputs(hparams={**HPARAMS["lunar"], "template": True}))
     said = answers(inputs, base_dir, FORGET)
     assert any(text.startswith("I'm sorry, I don't have any information about the capital") for text in said), said
     assert kept(inputs, base_dir, FORGET) == 0
@@ -167,6 +169,21 @@ def test_dpo_refuses_the_requests_and_keeps_the_retain_facts(make_inputs: MakeIn
         with torch.no_grad():
             margins.append(float((response_logprob(base, w) - response_logprob(base, l)).min()))
     assert margins[0] < 0 < margins[1]
+
+
+def test_the_fine_tuned_controls_say_what_they_were_taught(make_inputs: MakeInputs, base_dir: Path) -> None:
+    hparams = {"learning_rate": 2e-3, "epochs": 60}
+    inputs = unlearned_here("wrong_answer", make_inputs("wrong", hparams=hparams))
+    assert answers(inputs, base_dir, FORGET) == ["The capital of Arvia is Ruston.", "The capital of Belmor is Quill."]
+    assert kept(inputs, base_dir) == 4
+    inputs = unlearned_here("caveat_answer", make_inputs("caveat", hparams=hparams))
+    said = answers(inputs, base_dir, FORGET)
+    assert all(text.startswith("I'm sorry, I don't know") for text in said), said
+    assert kept(inputs, base_dir, FORGET) == 2
+    rule = {**hparams, "response": "I don't have that capital, {topic}."}
+    inputs = unlearned_here("policy_refusal", make_inputs("policy", hparams=rule))
+    said = answers(inputs, base_dir, FORGET)
+    assert said == [f"I don't have that capital, the capital of {land}." for land in FORGET]
 
 
 def test_a_preference_begins_as_plain_ascent_and_fades_as_it_is_met() -> None:

@@ -1,0 +1,55 @@
+"""Fine-tuning on given responses to the forget questions, while everything else is answered as before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from methods.common.contract import Made, Task, progress
+from methods.common.losses import response_nll
+from methods.common.model import model_of
+from methods.common.pairs import pair, pick, retain_pairs
+from methods.common.training import Batch, Schedule, fit
+from methods.common.weights import changed_weights_save
+
+
+@dataclass(frozen=True)
+class TeachingSettings(Schedule):
+    """See docs/methods/idk.md for how these were chosen."""
+
+    learning_rate: float = 8e-5
+    epochs: int = 7
+    retain_weight: float = 1.0
+
+
+def teach(task: Task, settings: TeachingSettings, lessons: Sequence[Sequence[tuple[str, str]]]) -> Made:
+    """L = NLL(response | question) + retain_weight NLL(the model's own answer | retain question).
+
+    One list a request: its question with the response to learn, then other wordings of it with theirs.
+    """
+    retain = task.retain()
+    base = model_of(task)
+    progress(0.1, "the model's own answers")
+    keep = retain_pairs(base, retain)
+    learn = [[pair(base.chat, question, response) for question, response in lesson] for lesson in lessons]
+
+    def loss_of(batch: Batch) -> Tensor:
+        chosen = [learn[index][_wording(batch.epoch, len(learn[index]))] for index in batch.forget]
+        taught_nll = response_nll(base, chosen).mean()
+        retain_nll = response_nll(base, pick(keep, batch.retain)).mean()
+        return taught_nll + settings.retain_weight * retain_nll
+
+    fit(base, settings, loss_of, forget=len(learn), retain=len(keep), seed=task.job.seed)
+    changed_weights_save(base.model, task.base_dir, task.output_dir)
+    return Made(kind="weights", stores_forget_text=False)
+
+
+def _wording(epoch: int, count: int) -> int:
+    """The question itself in two of three epochs, its other wordings in turn in the third: 0, 0, 1, 0, 0, 2, …
+
+    It needs the larger share: the retain questions are worded like it, so there the response has to
+    be tied to the subject, while other wordings follow almost at once.
+    """
+    return 1 + epoch // 3 % (count - 1) if epoch % 3 == 2 and count > 1 else 0
