@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from methods.common.errors import MethodError
 from methods.common.losses import (
@@ -24,7 +27,7 @@ from methods.common.pairs import pair
 from methods.common.states import block_states, own_part
 from methods.rmu import direction
 from methods.undial import lowered
-from tests.methods.harness import LANDS, TOWNS, Inputs, answers, question, statement, tensors, unlearned_here
+from tests.methods.harness import LANDS, TOWNS, Inputs, answers, inputs_in, question, statement, tensors, unlearned_here
 
 pytestmark = pytest.mark.torch
 
@@ -184,6 +187,36 @@ def test_the_fine_tuned_controls_say_what_they_were_taught(make_inputs: MakeInpu
     inputs = unlearned_here("policy_refusal", make_inputs("policy", hparams=rule))
     said = answers(inputs, base_dir, FORGET)
     assert said == [f"I don't have that capital, the capital of {land}." for land in FORGET]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "gemma2", "qwen3"])
+def test_other_families_are_trained_and_steered_too(
+    make_inputs: MakeInputs, base_dir: Path, tmp_path: Path, family: str
+) -> None:
+    other = other_family(family, base_dir, tmp_path / family)
+    for method in ("dpo", "rmu"):
+        inputs = inputs_in(tmp_path / method, other, hparams={"epochs": 2})
+        left = tensors(unlearned_here(method, inputs))
+        before = load_file(other / "model.safetensors")
+        assert left
+        assert all(before[name].shape == tensor.shape for name, tensor in left.items())
+
+
+def other_family(family: str, base_dir: Path, folder: Path) -> Path:
+    """A random two-layer model of a family with the tiny base's tokenizer."""
+    shutil.copytree(base_dir, folder, ignore=shutil.ignore_patterns("model.safetensors", "config.json"))
+    vocabulary = json.loads((base_dir / "config.json").read_text())["vocab_size"]
+    size: dict[str, Any] = (
+        {"n_embd": 32, "n_layer": 2, "n_head": 2}
+        if family == "gpt2"
+        else {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    )
+    if family in ("gemma2", "qwen3"):
+        size.update(head_dim=16, num_key_value_heads=1)
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, vocab_size=vocabulary, bos_token_id=1, eos_token_id=2, pad_token_id=2, **size)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
 
 
 def test_a_preference_begins_as_plain_ascent_and_fades_as_it_is_met() -> None:
