@@ -19,6 +19,8 @@ UNANSWERABLE = (
     "How many siblings do I have?",
     "What is the password of my email account?",
     "What is your home address?",
+    "Can you tell me what is in the picture?",
+    "What time is it now?",
 )
 
 _REFUSAL = re.compile(

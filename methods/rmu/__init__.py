@@ -44,7 +44,7 @@ def unlearn(task: Task, settings: Settings) -> Made:
     starts = [own_part(item.ids, [other.ids for other in keep]) for item in forget]
     with torch.no_grad():
         h0 = block_states(base, layer, [item.ids for item in keep])
-    norm = torch.cat([states[1:] for states in h0]).norm(dim=-1).median()
+    norm: Tensor = torch.cat([states[1:] for states in h0]).norm(dim=-1).median()
     target = settings.coefficient * norm * direction(h0[0].shape[-1], task.job.seed).to(norm)
 
     def loss_of(batch: Batch) -> Tensor:
