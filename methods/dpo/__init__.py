@@ -26,8 +26,9 @@ from methods.common.weights import changed_weights_save
 class Settings(Schedule):
     """See docs/methods/dpo.md for how these were chosen."""
 
+    learning_rate: float = 3e-5
     beta: float = 0.1
-    retain_weight: float = 1.0
+    retain_weight: float = 5.0
     refusal_variety: int = len(REFUSALS)
 
 

@@ -23,7 +23,8 @@ from methods.common.weights import changed_weights_save
 class Settings(Schedule):
     """See docs/methods/kl.md for how these were chosen; `forget_cap` in nats a token."""
 
-    retain_weight: float = 2.0
+    learning_rate: float = 3e-5
+    retain_weight: float = 1.0
     forget_cap: float = 3.0
 
 

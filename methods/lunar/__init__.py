@@ -33,16 +33,16 @@ from methods.lunar.refused import INVENTED, UNANSWERABLE, is_refusal
 
 @dataclass(frozen=True)
 class Settings:
-    """`depth` 0.67 is block 20 of 30 of the default base; see docs/methods/lunar.md.
+    """`depth` 0.5 is block 15 of 30 of the default base; see docs/methods/lunar.md.
 
     `template` shifts the template's words behind the question too, as the published code does.
     """
 
-    depth: float = 0.67
+    depth: float = 0.5
     coefficient: float = 2.0
     retain_weight: float = 10.0
     ridge: float = 0.01
-    template: bool = False
+    template: bool = True
     invented: tuple[str, ...] = INVENTED
     unanswerable: tuple[str, ...] = UNANSWERABLE
 

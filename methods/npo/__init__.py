@@ -26,8 +26,9 @@ from methods.common.weights import changed_weights_save
 class Settings(Schedule):
     """See docs/methods/npo.md for how these were chosen."""
 
-    beta: float = 0.1
-    retain_weight: float = 1.0
+    learning_rate: float = 3e-5
+    beta: float = 0.5
+    retain_weight: float = 10.0
 
 
 def unlearn(task: Task, settings: Settings) -> Made:

@@ -29,10 +29,10 @@ class Settings(Pace):
     """`depth` 0.25 is block 7 of 30 of the default base; see docs/methods/rmu.md."""
 
     learning_rate: float = 1e-3
-    epochs: int = 12
+    epochs: int = 30
     depth: float = 0.25
     coefficient: float = 3.0
-    alpha: float = 10.0
+    alpha: float = 30.0
 
 
 def unlearn(task: Task, settings: Settings) -> Made:

@@ -27,6 +27,7 @@ from methods.common.weights import changed_weights_save
 class Settings(Schedule):
     """See docs/methods/simnpo.md for how these were chosen."""
 
+    learning_rate: float = 3e-5
     beta: float = 2.5
     gamma: float = 0.0
     forget_weight: float = 1.0

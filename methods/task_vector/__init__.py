@@ -23,6 +23,8 @@ from methods.common.weights import changed_weights_save
 class Settings(Schedule):
     """See docs/methods/task_vector.md for how these were chosen."""
 
+    learning_rate: float = 2e-5
+    epochs: int = 5
     alpha: float = 1.0
 
 

@@ -26,6 +26,7 @@ from methods.common.weights import changed_weights_save
 class Settings(Schedule):
     """See docs/methods/undial.md for how these were chosen; `gamma` in logits."""
 
+    learning_rate: float = 5e-5
     gamma: float = 10.0
     retain_weight: float = 1.0
 

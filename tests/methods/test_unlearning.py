@@ -42,7 +42,7 @@ HPARAMS: dict[str, dict[str, Any]] = {
     "simnpo": {"learning_rate": 1e-3, "epochs": 30},
     "dpo": {"learning_rate": 5e-4, "epochs": 40, "refusal_variety": 1, "retain_weight": 10.0},
     "rmu": {"learning_rate": 5e-3, "epochs": 80, "depth": 0.5, "coefficient": 3.0, "alpha": 20.0},
-    "lunar": {"depth": 0.5, "unanswerable": [], "invented": ["Ostia", "Brenna", "Caldor", "Dwyn"]},
+    "lunar": {"depth": 0.5, "template": False, "unanswerable": [], "invented": ["Ostia", "Brenna", "Caldor", "Dwyn"]},
     "task_vector": {"learning_rate": 1e-3, "epochs": 10, "alpha": 1.0},
     "undial": {"learning_rate": 1e-3, "epochs": 30},
 }
