@@ -135,7 +135,7 @@ class Demo:
 
     def _submit(self, image: str) -> list[tuple[Row, str]]:
         """Submits what is not there yet, one after the other, so that they are judged in this order."""
-        entries = entries_find()
+        entries = entries_find(self.plan.methods)
         if not entries:
             raise DemoError(f"no methods/*/method.toml under {ROOT}: is this a complete checkout?")
         pairs: list[tuple[Row, str]] = []
@@ -205,6 +205,7 @@ def main() -> int:
     """Exit status 0 after Ctrl-C or SIGTERM, 1 when something is missing or failed."""
     try:
         plan = plan_read(os.environ)
+        entries_find(plan.methods)
         preflight.backend_check(plan)
         lock = preflight.home_lock(plan.home)
         preflight.port_check(plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 
 from deploy.demo.people import credentials_read, credentials_write
-from deploy.demo.plan import CHEAP_FIRST, ROOT, DemoError, Plan
+from deploy.demo.plan import ROOT, DemoError, Plan
 
 METHODS = ROOT / "methods"
 
@@ -28,13 +28,15 @@ class Entry:
         return str(self.manifest.get("name", self.folder.name))
 
 
-def entries_find() -> list[Entry]:
-    """Every folder of `methods/` that holds a manifest, cheap ones first."""
-    order = {name: place for place, name in enumerate(CHEAP_FIRST)}
-    folders = sorted(
-        (path.parent for path in METHODS.glob("*/method.toml")),
-        key=lambda folder: (order.get(folder.name, len(order)), folder.name),
-    )
+def entries_find(names: Sequence[str] | None) -> list[Entry]:
+    """The folders of `methods/` with these names, in this order; None: all that hold a manifest.
+
+    Raises `DemoError` for a name that is none of them.
+    """
+    known = {path.parent.name: path.parent for path in sorted(METHODS.glob("*/method.toml"))}
+    if unknown := [name for name in names or () if name not in known]:
+        raise DemoError(f"DEMO_METHODS: {unknown[0]!r} is no method: use `all`, or some of {', '.join(known)}")
+    folders = list(known.values()) if names is None else [known[name] for name in names]
     return [Entry(folder, tomllib.loads((folder / "method.toml").read_text())) for folder in folders]
 
 

@@ -19,7 +19,7 @@ from deploy.demo.plan import DemoError, Plan, plan_read
 from deploy.demo.preflight import home_lock, port_check
 from deploy.demo.processes import Service, Supervisor
 from deploy.demo.screen import Row
-from deploy.demo.site import CHEAP_FIRST, entries_find
+from deploy.demo.site import entries_find
 from deploy.demo.steps import Step, step_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,12 +83,20 @@ def test_passwords_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert credentials_read(path) == {}
 
 
-def test_the_demo_submits_every_reference_method_cheap_ones_first() -> None:
-    entries = entries_find()
-    assert len(entries) >= 8
-    assert len({entry.name for entry in entries}) == len(entries)
-    places = [CHEAP_FIRST.index(entry.folder.name) for entry in entries if entry.folder.name in CHEAP_FIRST]
-    assert places == sorted(places)
+def test_the_demo_submits_eight_methods_or_those_that_are_asked_for() -> None:
+    def named(asked: dict[str, str]) -> list[str]:
+        return [entry.folder.name for entry in entries_find(plan_read(asked).methods)]
+
+    assert len(named({})) == 8
+    assert named({"DEMO_METHODS": "memit, rome"}) == ["memit", "rome"]
+    everything = entries_find(plan_read({"DEMO_METHODS": "all"}).methods)
+    assert {entry.folder.name for entry in everything} > set(named({}))
+    assert len({entry.name for entry in everything}) == len(everything)
+
+
+def test_a_method_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(DemoError, match="DEMO_METHODS: 'romme' is no method"):
+        entries_find(plan_read({"DEMO_METHODS": "romme"}).methods)
 
 
 @pytest.fixture
