@@ -87,3 +87,24 @@ def toy_home(toy_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reference_image(toy_home: Path) -> str:
     """The reference image, built for real; its layers are kept between sessions. Needs podman and root."""
     return _evaluator(toy_home, "image").strip()
+
+
+# ---------------------------------------------------------------- the site's database
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
+    """As pytest-django makes it; only the emptying of tables between tests may pass by what guards the records."""
+    from django.db import connection
+
+    from leaderboard.core.append_only import AppendOnlyModel, guards_drop, guards_make
+
+    tables = [model._meta.db_table for model in AppendOnlyModel.__subclasses__()]
+    flush = connection.ops.sql_flush
+
+    def flush_unguarded(*arguments: object, **options: object) -> list[str]:
+        drop = [statement for table in tables for statement in guards_drop(connection, table)]
+        make = [statement for table in tables for statement in guards_make(connection, table)]
+        return [*drop, *flush(*arguments, **options), *make]  # type: ignore[arg-type]
+
+    connection.ops.sql_flush = flush_unguarded  # type: ignore[method-assign]

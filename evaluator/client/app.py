@@ -20,6 +20,7 @@ from evaluator.client.upload import archive_upload, upload
 from evaluator.contract import IMAGE_REFERENCE, IMAGE_TAG, ManifestError, manifest_load
 
 EXIT_NOT_SCORED = 3
+_LOG_PART = 65_536  # bytes that the site sends of a log at most
 _FINAL_SUBMISSION = {"REFUSED", "WITHDRAWN"}
 _FINAL_RUN = {"SCORED", "FAILED_METHOD", "FAILED_PLATFORM", "TIMED_OUT", "CANCELLED"}
 
@@ -111,6 +112,30 @@ def status(
             screen.run_print(found)
         else:
             screen.submission_print(found)
+
+
+@app.command()
+def log(
+    run: Annotated[str, typer.Argument(help="A run's ID.")],
+    url: UrlOption = None,
+    token: TokenOption = None,
+) -> None:
+    """Print what a run's container wrote: your own on an open split; organisers any, and each look is recorded."""
+    with refusals(), Site(config_load(url=url, token=token)) as site:
+        at, detail, seen = 0, "", False
+        while True:
+            part = site.get(f"runs/{run}/log/", offset=at)
+            detail, seen = part["detail"] or detail, seen or bool(part["text"])
+            screen.log_print(part["text"])
+            at, before = part["offset"], at
+            if at - before < _LOG_PART:
+                break
+        if detail:
+            screen.log_print(f"\n--- why it failed ---\n{detail}\n")
+        if not seen and not detail:
+            problem = "shows you no log: it wrote nothing, or you may not read it"
+            remedy = "a log is for the submitter of a run on an open split, and for organisers; sign in as one of them"
+            raise SiteRefused([{"field": "run", "value": run, "problem": problem, "remedy": remedy}])
 
 
 @app.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import selectors
 import subprocess
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from evaluator.plain import plain_text
 from evaluator.sandbox.protocol import ProgressCallback, Progressed, ignore_progress
 
 KEPT_BYTES = 64 * 1024
@@ -20,9 +20,6 @@ LINE_BYTES = 4096
 TICK_S = 0.05
 _PROGRESS_EVERY_S = 0.1
 _LOG_EVERY_S = 1.0
-
-# Colours and cursor movements of progress bars, and bytes that no page or terminal should get.
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Output:
@@ -77,7 +74,7 @@ class Output:
     def tail(self, size: int = KEPT_BYTES) -> str:
         """The last output as text, without control characters."""
         text = bytes(self._kept[-min(size, KEPT_BYTES) :]).decode(errors="replace")
-        return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+        return plain_text(text)
 
     def _line(self, line: bytes) -> None:
         # A progress bar on the same stream ends in \r, not in a new line.
@@ -92,7 +89,7 @@ class Output:
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not math.isfinite(fraction):
             return
         stage = value.get("stage", "")
-        clean = _CONTROL.sub("", stage)[:80] if isinstance(stage, str) else ""
+        clean = plain_text(stage).replace("\n", " ")[:80] if isinstance(stage, str) else ""
         self._pending = Progressed(min(1.0, max(0.0, float(fraction))), clean)
 
     def _write(self) -> None:

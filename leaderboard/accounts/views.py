@@ -16,6 +16,7 @@ from knox.models import AuthToken
 
 from leaderboard.accounts.forms import TokenForm
 from leaderboard.accounts.models import User
+from leaderboard.audit.services import audited
 from leaderboard.methods.selectors import submission_list
 
 
@@ -46,7 +47,8 @@ def tokens(request: HttpRequest) -> HttpResponse:
             form.add_error(None, f"You have {limit} tokens, which is the limit. Revoke one below, then make a new one.")
         else:
             days = form.cleaned_data["days"]
-            _, fresh = AuthToken.objects.create(user=user, expiry=timedelta(days=days) if days else None)
+            with audited():
+                _, fresh = AuthToken.objects.create(user=user, expiry=timedelta(days=days) if days else None)
             form = TokenForm()
     context = {"tokens": mine.order_by("-created"), "form": form, "fresh": fresh}
     return render(request, "accounts/tokens.html", context)
@@ -57,6 +59,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 def token_delete(request: HttpRequest, token_key: str) -> HttpResponse:
     """Revokes one of the person's own tokens, named by its first characters."""
     token = get_object_or_404(AuthToken, user=request.user, token_key=token_key)
-    token.delete()
+    with audited():
+        token.delete()
     messages.success(request, f"The token {token_key}… no longer works.")
     return redirect("accounts:tokens")

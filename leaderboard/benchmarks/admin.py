@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from simple_history.admin import SimpleHistoryAdmin
 
+from leaderboard.audit.services import actor_of, audit_record
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs.doorbell import BOARD_PUBLISH, doorbell_ring
 
@@ -30,5 +31,6 @@ class ReleaseAdmin(SimpleHistoryAdmin):
     @admin.action(description="Publish the board")
     def publish(self, request: HttpRequest, queryset: QuerySet[Release]) -> None:
         for release in queryset:
+            audit_record(actor=actor_of(request.user), action="board.publish", target=release)
             doorbell_ring(BOARD_PUBLISH, release.slug)
         self.message_user(request, f"{queryset.count()} boards will be published by a worker", messages.SUCCESS)

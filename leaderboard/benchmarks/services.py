@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from django.db import transaction
 from pydantic import ValidationError
 
 from evaluator.contract import ReleaseCard
+from leaderboard.audit.services import audit_record, audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Problem, Refused, problem_make
 
 
-def release_import(*, cards: Path) -> list[tuple[Release, bool]]:
+def release_import(*, cards: Path, actor: str = "command:release_import") -> list[tuple[Release, bool]]:
     """Take over every `*.json` card of a folder: (release, was it new). All or nothing.
 
     A card whose content hash differs from the known one is refused: a release is frozen, scores of both would mix.
@@ -39,8 +39,24 @@ def release_import(*, cards: Path) -> list[tuple[Release, bool]]:
             )
     if problems:
         raise Refused(problems)
-    with transaction.atomic():
-        return [Release.objects.update_or_create(slug=card.slug, defaults=_fields(card)) for card in loaded]
+    with audited():
+        return [_take_over(card, known.get(card.slug), actor) for card in loaded]
+
+
+def _take_over(card: ReleaseCard, old: Release | None, actor: str) -> tuple[Release, bool]:
+    """The release of a card; an entry in the audit log when anything of it is new."""
+    before = {} if old is None else {name: str(getattr(old, name)) for name in _fields(card)}
+    release, new = Release.objects.update_or_create(slug=card.slug, defaults=_fields(card))
+    after = {name: str(value) for name, value in _fields(card).items()}
+    if changed := [name for name in after if before.get(name) != after[name]]:
+        audit_record(
+            actor=actor,
+            action="release.import",
+            target=release,
+            before={name: before[name] for name in changed if name in before},
+            after={name: after[name] for name in changed},
+        )
+    return release, new
 
 
 def _fields(card: ReleaseCard) -> dict[str, object]:

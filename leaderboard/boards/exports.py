@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leaderboard.boards.table import Entry, columns_read, entries_read, value_format
+from leaderboard.core.spreadsheets import formula_neutralise
 
 _LEADING = ("rank", "rank_low", "rank_high", "method", "method_slug", "submission", "version", "division", "kind")
 _INTEGERS = frozenset({"rank", "rank_low", "rank_high"})
@@ -57,13 +58,6 @@ def _flat(entry: Entry, keys: list[str]) -> dict[str, Any]:
 def _header(payload: Mapping[str, Any]) -> list[str]:
     keys = [column.key for column in columns_read(payload)]
     return [*_LEADING, *(name for key in keys for name in (key, f"{key}_low", f"{key}_high"))]
-
-
-def formula_neutralise(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula, made plain by a leading apostrophe; anything else as it is."""
-    if isinstance(value, str) and value.lstrip(" ")[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"}:
-        return "'" + value
-    return value
 
 
 def board_json(payload: Mapping[str, Any]) -> bytes:

@@ -7,10 +7,10 @@ from typing import Any
 from django.db import models
 
 from leaderboard.benchmarks.models import Release
-from leaderboard.runs.models import AppendOnlyError
+from leaderboard.core.append_only import AppendOnlyModel
 
 
-class BoardSnapshot(models.Model):
+class BoardSnapshot(AppendOnlyModel):
     """`payload` is the Board JSON that every page, CSV, JSON and Parquet of the board is made from."""
 
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="snapshots")
@@ -31,11 +31,3 @@ class BoardSnapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.release.slug} r{self.revision} (evaluator {self.evaluator})"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise AppendOnlyError("a board snapshot is never changed; publish a new revision instead")
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        raise AppendOnlyError("a board snapshot is never deleted; withdraw the submission and publish again")

@@ -32,9 +32,10 @@ def board_latest(*, release_slug: str, evaluator: str | None = None) -> BoardSna
 
 def board_revision(*, release_slug: str, evaluator: str, revision: int) -> BoardSnapshot:
     """One snapshot for ever. Raises `BoardSnapshot.DoesNotExist`."""
-    return BoardSnapshot.objects.select_related("release").get(
+    found: BoardSnapshot = BoardSnapshot.objects.select_related("release").get(
         release__slug=release_slug, evaluator=evaluator, revision=revision
     )
+    return found
 
 
 def board_history(*, release_slug: str) -> QuerySet[BoardSnapshot]:

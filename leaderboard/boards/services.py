@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.cache import cache
-from django.db import transaction
 from django.db.models import Max
 
+from leaderboard.audit.services import audit_record, audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
 from leaderboard.boards.selectors import board_latest
@@ -54,13 +54,16 @@ def board_publish(*, release_slug: str, evaluator: str = "") -> BoardSnapshot | 
         if newest is not None and newest.inputs_sha256 == digest:
             return newest
         payload = _payload(release, evaluator, runs, _rank(release, evaluator, runs))
-        with transaction.atomic():
+        with audited():
             revisions = BoardSnapshot.objects.filter(release=release, evaluator=evaluator)
             revision = (revisions.aggregate(last=Max("revision"))["last"] or 0) + 1
             payload["revision"] = revision
-            return BoardSnapshot.objects.create(
+            snapshot = BoardSnapshot.objects.create(
                 release=release, evaluator=evaluator, revision=revision, payload=payload, inputs_sha256=digest
             )
+            after = {"release": release.slug, "evaluator": evaluator, "revision": revision, "inputs_sha256": digest}
+            audit_record(actor="board", action="board.snapshot", target=snapshot, after=after)
+            return snapshot
 
 
 def boards_refresh() -> int:

@@ -17,6 +17,7 @@ from django.utils.text import slugify
 
 from evaluator.contract import Manifest
 from leaderboard.accounts.models import User
+from leaderboard.audit.services import actor_of, audit_record, audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Conflict, Duplicate, NotAllowed, Problem, QuotaSpent, Refused, problem_make
 from leaderboard.methods import checks, policies
@@ -63,8 +64,8 @@ def method_register(
     if problems:
         raise Refused(problems)
     try:
-        with transaction.atomic():
-            return Method.objects.create(
+        with audited():
+            method = Method.objects.create(
                 slug=slug,
                 name=name.strip(),
                 kind=kind,
@@ -75,6 +76,8 @@ def method_register(
                 description=description,
                 owner=owner,
             )
+            audit_record(actor=actor_of(owner), action="method.register", target=method, after={"slug": slug})
+            return method
     except IntegrityError:
         taken = Method.objects.select_related("owner").get(slug=slug)
         remedy = "submit to it" if taken.owner_id == owner.pk else "choose another name"
@@ -115,7 +118,7 @@ def submission_create(
         remedy = "try again tomorrow; try-outs with `palimpsest try` on your machine cost nothing"
         value = f"{settings.SUBMISSIONS_PER_DAY} in 24 hours"
         raise QuotaSpent([problem_make("quota", value, "is spent", remedy)])
-    with transaction.atomic():
+    with audited():
         owned = _method_for(user, method, parsed)
         digest = checks.image_digest(image)
         earlier = _earlier(image, digest, parsed.digest())
@@ -151,6 +154,13 @@ def submission_create(
                 [problem_make("image", image, "was submitted already with this manifest", "follow the earlier one")]
             ) from None
         submission.releases.set(found)
+        audit_record(
+            actor=actor_of(user),
+            action="submission.create",
+            target=submission,
+            before={} if earlier is None else {"state": SubmissionState.REFUSED},
+            after={"image": image, "manifest_sha256": parsed.digest(), "releases": ", ".join(releases)},
+        )
         doorbell_ring(SUBMISSION_INSPECT, submission.id)
     return submission
 
@@ -160,7 +170,7 @@ def submission_inspect(*, submission_id: str) -> Submission | None:
 
     None when somebody else inspects it or it is inspected already.
     """
-    if not _move(submission_id, SubmissionState.SUBMITTED, SubmissionState.INSPECTING):
+    if not submission_move(submission_id, SubmissionState.SUBMITTED, SubmissionState.INSPECTING):
         return None
     submission = Submission.objects.get(id=submission_id)
     answer = _inspect(submission)
@@ -173,7 +183,7 @@ def submission_inspect(*, submission_id: str) -> Submission | None:
     logger.error("inspection failed", submission=submission_id, code=answer.code, stderr=answer.stderr[-2000:])
     if submission.inspection_tries + 1 < INSPECTION_TRIES:  # ours: the reaper rings again
         tries = submission.inspection_tries + 1
-        _move(submission_id, SubmissionState.INSPECTING, SubmissionState.SUBMITTED, inspection_tries=tries)
+        submission_move(submission_id, SubmissionState.INSPECTING, SubmissionState.SUBMITTED, inspection_tries=tries)
         return Submission.objects.get(id=submission_id)
     fault = problem_make(
         "image", submission.image, "could not be inspected: the platform failed", "submit it again; it costs no quota"
@@ -190,9 +200,10 @@ def submission_withdraw(*, submission: Submission, user: User) -> Submission:
         raise NotAllowed(
             [problem_make("submission", submission.id, "is not yours", "ask its submitter or an organiser")]
         )
-    with transaction.atomic():
-        if not policies.may_withdraw(user, submission) or not _move(
-            submission.id, SubmissionState(submission.state), SubmissionState.WITHDRAWN
+    with audited():
+        source = SubmissionState(submission.state)
+        if not policies.may_withdraw(user, submission) or not submission_move(
+            submission.id, source, SubmissionState.WITHDRAWN, actor=actor_of(user)
         ):
             raise Conflict(
                 [problem_make("submission", submission.id, f"is {submission.state}", "nothing is left to withdraw")]
@@ -264,8 +275,8 @@ def _accept(submission: Submission, report: dict[str, Any], resolved: str) -> Su
     digest, image_id = checks.image_digest(resolved), str(report.get("image_id", ""))[:80]
     changes = {"resolved": resolved, "digest": digest, "image_id": image_id, "inspection": report}
     try:
-        with transaction.atomic():
-            if _move(submission.id, SubmissionState.INSPECTING, SubmissionState.ACCEPTED, **changes):
+        with audited():
+            if submission_move(submission.id, SubmissionState.INSPECTING, SubmissionState.ACCEPTED, **changes):
                 _runs_enqueue(submission)
     except IntegrityError:  # the same image under another name
         same = Q(digest=digest) | Q(image_id=image_id)
@@ -299,16 +310,28 @@ def _runs_enqueue(submission: Submission) -> None:
 
 
 def _refuse(submission: Submission, report: dict[str, Any], problems: Sequence[Any]) -> Submission:
-    _move(
+    submission_move(
         submission.id, SubmissionState.INSPECTING, SubmissionState.REFUSED, problems=list(problems), inspection=report
     )
     submission.refresh_from_db()
     return submission
 
 
-def _move(submission_id: str, source: SubmissionState, target: SubmissionState, **changes: Any) -> bool:
-    """Compare-and-set of a submission's state."""
+def submission_move(
+    submission_id: str, source: SubmissionState, target: SubmissionState, *, actor: str = "inspection", **changes: Any
+) -> bool:
+    """Compare-and-set of a submission's state, with its entry in the audit log; False when it is not in `source`."""
     if target not in SUBMISSION_TRANSITIONS[source]:
         return False
-    rows = Submission.objects.filter(id=submission_id, state=source)
-    return bool(rows.update(state=target, updated_at=timezone.now(), **changes))
+    with audited():
+        rows = Submission.objects.filter(id=submission_id, state=source)
+        moved = bool(rows.update(state=target, updated_at=timezone.now(), **changes))
+        if moved:
+            audit_record(
+                actor=actor,
+                action="submission.transition",
+                target=("submission", submission_id),
+                before={"state": source},
+                after={"state": target},
+            )
+    return moved

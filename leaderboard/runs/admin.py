@@ -45,6 +45,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_select_related = ("submission__method", "release")
     inlines = (RunEventInline, ScoreInline, TraceInline)
     actions = ("cancel", "retry")
+    exclude = ("detail", "log_tail")  # on the run's own page, where a look at a hidden run is recorded
 
     @admin.action(description="Cancel")
     def cancel(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:

@@ -53,12 +53,12 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
     hidden = not run.release.is_open
     source = out_dir / ("trace_public.parquet" if hidden else "trace.parquet")
     trace = trace_store(source=source, run_id=run.id, fence=lease.fence, redacted=hidden)
-    return Outputs(scorecard, receipt, trace, log_tail_read(run, out_dir))
+    return Outputs(scorecard, receipt, trace, log_tail_read(out_dir))
 
 
-def log_tail_read(run: Run, out_dir: Path) -> str:
-    """The end of the container's log on an open release; never anything of a hidden one."""
-    return file_tail(out_dir / "run.log") if run.release.is_open else ""
+def log_tail_read(out_dir: Path) -> str:
+    """The end of the container's log. On a hidden release it is for organisers: `runs.policies`."""
+    return file_tail(out_dir / "run.log")
 
 
 def file_tail(path: Path, limit: int = LOG_TAIL_BYTES) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 from django.urls import reverse
 
+from leaderboard.audit.services import audit_record
 from leaderboard.benchmarks.models import Release
+from leaderboard.core.append_only import AppendOnlyModel
 from leaderboard.core.ids import run_id_make
 from leaderboard.methods.models import Submission
 from leaderboard.runs.states import ACTIVE, FINAL, RunState
@@ -49,7 +51,9 @@ class Run(models.Model):
     detail = models.TextField(
         blank=True, help_text="May quote hidden data: organisers, and submitters on public splits."
     )
-    log_tail = models.TextField(blank=True, help_text="End of the container's log: public splits only.")
+    log_tail = models.TextField(
+        blank=True, help_text="End of the container's log: as `detail`, for organisers and submitters."
+    )
 
     evaluator = models.CharField(max_length=40, blank=True, db_index=True)
     scorecard: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict, blank=True)
@@ -86,14 +90,10 @@ class Run(models.Model):
         return self.state in ACTIVE
 
 
-class AppendOnlyError(RuntimeError):
-    """A row that is a record was about to be changed."""
+class RunEvent(AppendOnlyModel):
+    """One thing that happened to a run. Rows are only ever added; each is an entry of the audit log too."""
 
-
-class RunEvent(models.Model):
-    """One thing that happened to a run. Rows are only ever added."""
-
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="events")
     at = models.DateTimeField(auto_now_add=True)
     from_state = models.CharField(max_length=16, blank=True)
     to_state = models.CharField(max_length=16)
@@ -109,12 +109,16 @@ class RunEvent(models.Model):
         return f"{self.run_id}: {self.from_state} → {self.to_state}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise AppendOnlyError("run events are append-only; add a new one instead")
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        raise AppendOnlyError("run events are append-only; they go only with their run")
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            audit_record(
+                actor=self.actor,
+                action="run.transition" if self.from_state != self.to_state else "run.note",
+                target=("run", self.run_id),
+                reason=self.note,
+                before={"state": self.from_state},
+                after={"state": self.to_state, "attempt": self.attempt, "fence": self.fence},
+            )
 
 
 class Score(models.Model):

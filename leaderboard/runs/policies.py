@@ -83,6 +83,7 @@ class RunView:
     may_cancel: bool = False
     may_retry: bool = False
     retries_left: int | None = None  # None: not for this viewer to say, or without a bound
+    may_look: bool = False
 
 
 def is_submitter(viewer: Viewer, run: Run) -> bool:
@@ -90,8 +91,13 @@ def is_submitter(viewer: Viewer, run: Run) -> bool:
 
 
 def sees_details(viewer: Viewer, run: Run) -> bool:
-    """Output, log and messages: organisers always; the submitter on an open release."""
-    return is_organiser(viewer) or (run.release.is_open and is_submitter(viewer, run))
+    """Output, log and messages: organisers and the submitter, on an open release."""
+    return run.release.is_open and (is_organiser(viewer) or is_submitter(viewer, run))
+
+
+def may_look(viewer: Viewer, run: Run) -> bool:
+    """Open what a hidden run printed: organisers, by an act of their own that is recorded (`runs.output`)."""
+    return is_organiser(viewer) and not run.release.is_open
 
 
 def sees_exact_numbers(viewer: Viewer, run: Run) -> bool:
@@ -146,15 +152,19 @@ def score_views(run: Run, *, exact: bool) -> list[ScoreView]:
 
 
 def run_view(run: Run, viewer: Viewer) -> RunView:
-    """What `viewer` may see of `run`. Wants submission.method, release, scores and trace loaded."""
+    """What `viewer` may see of `run`. Wants submission.method, release, scores and trace loaded.
+
+    What a hidden run printed is not in it, not even for organisers: they open it with `runs.output.run_output`.
+    """
     details, exact = sees_details(viewer, run), sees_exact_numbers(viewer, run)
+    live = details or may_look(viewer, run)
     trace = getattr(run, "trace", None)
     return RunView(
         id=run.id,
         state=run.state,
         state_label=RunState(run.state).label,
         is_final=run.is_final,
-        hidden=not details,
+        hidden=not live,
         method=run.submission.method.name,
         method_slug=run.submission.method.slug,
         submission=run.submission_id,
@@ -163,8 +173,8 @@ def run_view(run: Run, viewer: Viewer) -> RunView:
         attempt=run.attempt,
         waits_for=run.waits_for_id if run.state == RunState.QUEUED else None,
         cancel_requested=run.cancel_requested,
-        stage=run.stage if details else RunState(run.state).label.lower(),
-        fraction=run.fraction if details else None,
+        stage=run.stage if live else RunState(run.state).label.lower(),
+        fraction=run.fraction if live else None,
         message=run.message if details else "",
         failure_code=run.failure_code,
         remedy=REMEDIES[FailureCode(run.failure_code)] if run.failure_code else "",
@@ -186,6 +196,7 @@ def run_view(run: Run, viewer: Viewer) -> RunView:
         may_cancel=may_cancel(viewer, run),
         may_retry=may_retry(viewer, run),
         retries_left=_retries_left(viewer, run),
+        may_look=may_look(viewer, run),
     )
 
 

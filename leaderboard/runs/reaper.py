@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from evaluator.contract import FailureCode
 from leaderboard.methods.models import Submission, SubmissionState
+from leaderboard.methods.services import submission_move
 from leaderboard.runs import services
 from leaderboard.runs.doorbell import RUN_NEXT, SUBMISSION_INSPECT, doorbell_ring
 from leaderboard.runs.models import Run, Worker
@@ -123,9 +124,15 @@ def reap_uninspected(*, now: datetime) -> int:
     dead = now - timedelta(seconds=settings.INSPECT_WALL_S + 30)
     ahead = now + timedelta(seconds=settings.INSPECT_WALL_S)  # written before a clock was set back
     unsure = Q(updated_at__lt=dead) | Q(updated_at__gt=ahead)
-    Submission.objects.filter(unsure, state=SubmissionState.INSPECTING).update(
-        state=SubmissionState.SUBMITTED, inspection_tries=F("inspection_tries") + 1, updated_at=now
-    )
+    stuck = Submission.objects.filter(unsure, state=SubmissionState.INSPECTING)
+    for ident in list(stuck.values_list("id", flat=True)):
+        submission_move(
+            ident,
+            SubmissionState.INSPECTING,
+            SubmissionState.SUBMITTED,
+            actor=_ACTOR,
+            inspection_tries=F("inspection_tries") + 1,
+        )
     unsure = Q(updated_at__lt=waiting) | Q(updated_at__gt=ahead)
     found = list(Submission.objects.filter(unsure, state=SubmissionState.SUBMITTED).values_list("id", flat=True))
     Submission.objects.filter(id__in=found).update(updated_at=now)

@@ -9,9 +9,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from leaderboard.core.viewers import Viewer
 from leaderboard.runs.models import Run, Worker
-from leaderboard.runs.policies import sees_details
 from leaderboard.runs.states import ACTIVE, RunState
 
 
@@ -63,23 +61,6 @@ def queue_list() -> QuerySet[Run]:
 def run_folder(run_id: str) -> Path:
     """`PALIMPSEST_HOME/runs/<id>`: the evaluator's scratch (`work`) and outputs (`out`)."""
     return Path(settings.PALIMPSEST_HOME) / "runs" / run_id
-
-
-def run_log(run: Run, viewer: Viewer, *, offset: int = 0, limit: int = 65_536) -> tuple[str, int]:
-    """Text of the container's log from byte `offset`, and the next offset. Empty for who may not read it.
-
-    While the run goes on it is read from the evaluator's output folder (embedded: same machine); then from the row.
-    """
-    if not sees_details(viewer, run) or not run.release.is_open:
-        return "", 0
-    path = run_folder(run.id) / "out" / "run.log"
-    if run.is_final or not path.is_file():
-        data = run.log_tail.encode()[offset : offset + limit]
-    else:
-        with path.open("rb") as handle:
-            handle.seek(offset)
-            data = handle.read(limit)
-    return data.decode(errors="replace"), offset + len(data)
 
 
 def workers_alive(*, within_s: float = 60.0) -> list[Worker]:

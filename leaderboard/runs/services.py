@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from evaluator.contract import PLATFORM_FAILURES, FailureCode, Receipt, Scorecard
 from leaderboard.accounts.models import User
+from leaderboard.audit.services import audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Conflict, NotAllowed, problem_make
 from leaderboard.methods.models import Submission
@@ -56,7 +57,7 @@ def run_enqueue(
     *, submission: Submission, release: Release, seed: int, priority: int = 0, waits_for: Run | None = None, actor: str
 ) -> Run:
     """The run of (submission, release, seed), made if it is not there yet, and its doorbell rung."""
-    with transaction.atomic():
+    with audited():
         try:
             with transaction.atomic():
                 run = Run.objects.create(
@@ -151,7 +152,7 @@ def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: S
 
     Done again by the same lease it changes nothing: a commit whose answer got lost is asked for twice.
     """
-    with transaction.atomic():
+    with audited():
         done = Run.objects.filter(id=lease.run_id, fence=lease.fence, state=RunState.SCORED, trace__path=trace.path)
         if (run := done.first()) is not None:
             return run
@@ -250,7 +251,7 @@ def run_end(
     """Take the lease away: to a final state other than SCORED, or back to QUEUED. False when `fence` is old."""
     now = timezone.now()
     requeued = target == RunState.QUEUED
-    with transaction.atomic():
+    with audited():
         changed = run_transition(
             run_id=run_id,
             target=target,
@@ -283,7 +284,7 @@ def run_cancel(*, run: Run, user: User, reason: str = "Cancelled on request.") -
             [problem_make("run", run.id, "is not yours", "ask its submitter or an organiser to cancel it")]
         )
     actor = f"user:{user.username}"
-    with transaction.atomic():
+    with audited():
         current = Run.objects.select_for_update().get(id=run.id)
         if current.state == RunState.QUEUED:
             run_end(run_id=run.id, target=RunState.CANCELLED, actor=actor, fence=current.fence, reason=reason)
@@ -307,7 +308,7 @@ def run_retry(*, run: Run, user: User) -> Run:
     if not (policies.is_submitter(user, run) or user.is_organiser):
         raise NotAllowed([problem_make("run", run.id, "is not yours", "ask its submitter or an organiser to retry it")])
     actor = f"user:{user.username}"
-    with transaction.atomic():
+    with audited():
         current = Run.objects.select_for_update().get(id=run.id)
         if not policies.may_retry(user, current) or not _requeue(current, actor, counted=not user.is_organiser):
             raise Conflict([policies.retry_problem(user, current)])
@@ -321,7 +322,7 @@ def run_transition(
     *, run_id: str, target: RunState, actor: str, fence: int, note: str = "", fence_bump: bool = False, **changes: Any
 ) -> bool:
     """The one way from state to state: allowed by the table, or False and nothing written."""
-    with transaction.atomic():
+    with audited():
         rows = Run.objects.filter(id=run_id, state__in=sources_of(target), fence=fence)
         before = rows.select_for_update().values("state", "attempt").first()
         if before is None:

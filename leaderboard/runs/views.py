@@ -8,11 +8,12 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from leaderboard.accounts.models import User
 from leaderboard.core.problems import Refused
@@ -20,7 +21,8 @@ from leaderboard.core.viewers import is_organiser
 from leaderboard.runs import selectors, services
 from leaderboard.runs.forecast import queue_place, queue_places
 from leaderboard.runs.models import Run
-from leaderboard.runs.policies import run_view, sees_details, sees_exact_numbers
+from leaderboard.runs.output import run_output
+from leaderboard.runs.policies import may_look, run_view, sees_details, sees_exact_numbers
 from leaderboard.runs.states import RunState
 
 #: htmx stops polling when it gets this status.
@@ -88,7 +90,7 @@ def _context(request: HttpRequest, run: Run) -> dict[str, Any]:
     exact = sees_exact_numbers(request.user, run)
     log = ""
     if sees_details(request.user, run):
-        log = selectors.run_log(run, request.user, limit=1_000_000)[0][-_LOG_SHOWN:] or view.log_tail[-_LOG_SHOWN:]
+        log = run_output(run, request.user, limit=1_000_000).text[-_LOG_SHOWN:] or view.log_tail[-_LOG_SHOWN:]
     events = [
         EventLine(
             label=RunState(event.to_state).label,
@@ -123,6 +125,20 @@ def _steps(run: Run) -> list[tuple[str, str]]:
         (label, "done" if place < at or run.state == RunState.SCORED else "now" if place == at else "todo")
         for place, (label, _) in enumerate(_STEPS)
     ]
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def run_log(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Log and failure of a run in full. On a hidden run an organiser asks for them with a POST, which is recorded."""
+    run = _get(run_id)
+    hidden = may_look(request.user, run)
+    if not hidden and not sees_details(request.user, run):
+        raise PermissionDenied("What a run printed is for its submitter on an open release, and for organisers.")
+    output = run_output(run, request.user, limit=1_000_000) if not hidden or request.method == "POST" else None
+    context = {"run": run_view(run, request.user), "hidden": hidden, "output": output}
+    return render(request, "runs/log.html", context)
 
 
 @require_safe

@@ -188,7 +188,7 @@ def _settle(lease: Lease, run: Run, ended_by: str, code: int, folder: Path) -> N
     """From how the process ended to how the run ends; what was done is held on to while the database is away."""
     out_dir = folder / "out"
     progress = progress_read(out_dir)
-    log_tail = log_tail_read(run, out_dir)
+    log_tail = log_tail_read(out_dir)
     if ended_by == "cancel":
         _patient(lambda: _cancelled(lease, log_tail))
     elif ended_by == "shutdown":

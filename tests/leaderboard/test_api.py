@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from leaderboard.accounts.models import User
+from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.services import board_publish
 from leaderboard.runs import worker
@@ -119,7 +120,7 @@ def test_a_hidden_runs_answer_withholds_for_its_submitter(api: Client, submit: S
     answer = api.get(f"/api/v1/runs/{run.id}/")
     assert "hidden answer" not in answer.content.decode()
     assert answer.json()["failure_code"] == "method_error"
-    assert api.get(f"/api/v1/runs/{run.id}/log/").json() == {"text": "", "offset": 0}
+    assert api.get(f"/api/v1/runs/{run.id}/log/").json() == {"text": "", "offset": 0, "detail": ""}
     assert api.get(f"/api/v1/runs/{run.id}/log/?offset=-1").status_code == 400
 
 
@@ -225,3 +226,21 @@ def test_withdrawing(api: Client, submit: Submit, public: Release) -> None:
     assert api.post(f"/api/v1/submissions/{submission.id}/withdraw/").json()["state"] == "WITHDRAWN"
     assert api.post(f"/api/v1/submissions/{submission.id}/withdraw/").status_code == 409
     assert Run.objects.get().state == "CANCELLED"
+
+
+def test_an_organiser_opens_the_log_of_a_hidden_run_over_the_api_and_that_is_recorded(
+    client: Client, submit: Submit, hidden: Release, organiser: User, stranger: User
+) -> None:
+    run = submit(hidden, hparams={"behaviour": "method-error-measuring"}).runs.get()
+    worker.work_until_empty()
+    nothing = {"text": "", "offset": 0, "detail": ""}
+    assert client.get(f"/api/v1/runs/{run.id}/log/").json() == nothing
+    client.force_login(stranger)
+    assert client.get(f"/api/v1/runs/{run.id}/log/").json() == nothing
+    client.force_login(organiser)
+    shown = client.get(f"/api/v1/runs/{run.id}/").content.decode() + client.get("/api/v1/runs/").content.decode()
+    assert '"may_look":true' in shown and "hidden answer" not in shown and "says hello" not in shown
+    assert not AuditEntry.objects.filter(action="run.look").exists()
+    opened = client.get(f"/api/v1/runs/{run.id}/log/").json()
+    assert opened == {"text": "the method says hello\n", "offset": 22, "detail": "Traceback: a hidden answer"}
+    assert AuditEntry.objects.get(action="run.look").actor == "user:olga"

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.services import board_publish
-from leaderboard.methods.models import Submission
+from leaderboard.methods.models import Method, Submission
 from leaderboard.methods.services import submission_inspect
 from leaderboard.runs import worker
-from leaderboard.runs.models import Worker
+from leaderboard.runs.models import Run, Worker
 from tests.leaderboard.conftest import Submit, digest_make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -154,3 +155,30 @@ def test_the_command_imports_neither_django_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_log_is_printed_to_whom_the_site_shows_it(
+    signed_in: Shell, public: Release, hidden: Release, submit: Submit, organiser: Any
+) -> None:
+    mine, secret = submit(public).runs.get(), submit(hidden, version="2").runs.get()
+    worker.work_until_empty()
+    assert signed_in("log", mine.id).stdout == "the method says hello\n"
+    assert "shows you no log" in signed_in("log", secret.id, code=1).stderr
+    assert not AuditEntry.objects.filter(action="run.look").exists()
+    signed_in("login", "--username", "olga", PALIMPSEST_PASSWORD="correct horse battery")
+    assert signed_in("log", secret.id).stdout == "the method says hello\n"
+    assert AuditEntry.objects.get(action="run.look").actor == "user:olga"
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(signed_in: Shell, public: Release, submit: Submit) -> None:
+    """Titles, colours, the clipboard, a cleared screen, 8-bit controls, reordered lines, markup of our own."""
+    evil = "\x1b[2J\x1b]0;title\x07\x1b]52;c;Y2xpcA==\x07\x9b31m\x85\u202edesrever[bold red]x[/] \x08end"
+    run = submit(public, name=f"Nice {evil[-12:]}").runs.get()
+    worker.work_until_empty()
+    failed = {"log_tail": evil, "detail": evil, "message": evil[:200], "reason": evil[:200], "state": "FAILED_METHOD"}
+    Run.objects.filter(id=run.id).update(failure_code="method_error", **failed)
+    Method.objects.update(name=evil[:80])
+    for command in (("log", run.id), ("status", run.id), ("status", run.submission_id)):
+        said = signed_in(*command).stdout
+        assert "desrever[bold red]x[/]" in said or command[1] == run.submission_id
+        assert [c for c in said if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c == "\u202e")] == [], command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -11,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard.accounts.models import User
+from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs import worker
 from leaderboard.runs.models import Run
+from leaderboard.runs.output import RunOutput, run_output
 from leaderboard.runs.policies import number_withhold, run_view
-from leaderboard.runs.selectors import run_get, run_log
+from leaderboard.runs.selectors import run_get
 from tests.leaderboard.conftest import Submit
 
 pytestmark = pytest.mark.django_db
@@ -59,8 +62,9 @@ def test_a_failed_hidden_run_gives_its_submitter_a_code_and_a_remedy_only(
     assert (view.failure_code, view.detail, view.log_tail, view.message) == ("method_error", "", "", "")
     assert view.fraction is None
     assert "palimpsest try" in view.remedy
-    assert run_log(run, user) == ("", 0)
-    assert "hidden answer" in run_view(run, organiser).detail
+    assert run_output(run, user) == RunOutput()
+    assert run_view(run, organiser).detail == "", "opened by an act of its own"
+    assert "hidden answer" in run_output(run, organiser).detail
 
 
 def test_a_public_run_shows_its_submitter_everything_and_others_no_output(
@@ -68,10 +72,48 @@ def test_a_public_run_shows_its_submitter_everything_and_others_no_output(
 ) -> None:
     run = done(submit(public, hparams={"behaviour": "method-error-measuring"}).runs.get())
     assert "Traceback" in run_view(run, user).detail
-    assert run_log(run, user)[0] == "the method says hello\n"
+    assert run_output(run, user).text == "the method says hello\n"
     for other in (stranger, AnonymousUser()):
         assert run_view(run, other).detail == ""
-        assert run_log(run, other) == ("", 0)
+        assert run_output(run, other) == RunOutput()
+
+
+def looks(run: Run) -> list[str]:
+    return list(AuditEntry.objects.filter(action="run.look", object_id=run.id).values_list("actor", flat=True))
+
+
+def test_a_look_at_what_a_hidden_run_printed_is_recorded_and_for_organisers_only(
+    submit: Submit, hidden: Release, user: User, stranger: User, organiser: User
+) -> None:
+    run = done(submit(hidden).runs.get())
+    for other in (user, stranger, AnonymousUser()):
+        assert run_output(run, other) == RunOutput()
+        assert run_view(run, other).log_tail == run_view(run, other).detail == ""
+    assert run_view(run, organiser).log_tail == ""
+    assert looks(run) == []
+    assert run_output(run, organiser).text == "the method says hello\n"
+    assert run_output(run, organiser, offset=4).text == "method says hello\n"
+    assert looks(run) == ["user:olga", "user:olga"]
+
+
+def test_without_its_entry_there_is_no_look(
+    submit: Submit, hidden: Release, organiser: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = done(submit(hidden).runs.get())
+    monkeypatch.setattr("leaderboard.runs.output.audit_record", lambda **_: 1 / 0)
+    monkeypatch.setattr("leaderboard.runs.output._log", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(ZeroDivisionError):
+        run_output(run, organiser)
+
+
+def test_a_running_hidden_runs_log_is_open_to_organisers_as_it_grows(
+    submit: Submit, hidden: Release, organiser: User, tmp_path: Path
+) -> None:
+    run = submit(hidden).runs.get()
+    Run.objects.filter(id=run.id).update(state="UNLEARNING")
+    (tmp_path / "runs" / run.id / "out").mkdir(parents=True)
+    (tmp_path / "runs" / run.id / "out" / "run.log").write_text("so far")
+    assert run_output(run_get(run_id=run.id), organiser).text == "so far"
 
 
 def test_a_retired_release_opens(submit: Submit, hidden: Release) -> None:

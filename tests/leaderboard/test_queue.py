@@ -17,10 +17,11 @@ from django.utils import timezone
 from evaluator.contract import FailureCode
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
+from leaderboard.core.append_only import AppendOnlyError
 from leaderboard.core.problems import Conflict, NotAllowed
 from leaderboard.methods.models import Submission, SubmissionState
 from leaderboard.runs import doorbell, reaper, services
-from leaderboard.runs.models import AppendOnlyError, Run
+from leaderboard.runs.models import Run
 from leaderboard.runs.services import Lease, LeaseLost
 from leaderboard.runs.states import ACTIVE, FINAL, TRANSITIONS, RunState
 from tests.leaderboard.conftest import Submit, digest_make, manifest_make

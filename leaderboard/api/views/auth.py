@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from leaderboard.api.authentication import TokenAuthentication
 from leaderboard.api.schema import answers, extend_schema
+from leaderboard.audit.services import audited
 from leaderboard.core.problems import Refused, problem_make
 
 
@@ -70,7 +71,8 @@ class TokenView(APIView):
                     )
                 ]
             )
-        instance, token = AuthToken.objects.create(user)
+        with audited():
+            instance, token = AuthToken.objects.create(user)
         data = {"token": token, "token_key": instance.token_key, "username": user.get_username()}
         return Response(data, status=status.HTTP_201_CREATED)
 
@@ -82,5 +84,6 @@ class TokenView(APIView):
     )
     def delete(self, request: Request) -> Response:
         """Delete the token that this request is signed with."""
-        request.auth.delete()
+        with audited():
+            request.auth.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)

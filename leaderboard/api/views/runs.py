@@ -16,8 +16,9 @@ from leaderboard.api.schema import answers, extend_schema
 from leaderboard.api.views.boards import ScoreSerializer
 from leaderboard.runs.forecast import queue_place
 from leaderboard.runs.models import Run
+from leaderboard.runs.output import run_output
 from leaderboard.runs.policies import RunView, run_view
-from leaderboard.runs.selectors import run_list, run_log
+from leaderboard.runs.selectors import run_list
 from leaderboard.runs.services import run_cancel, run_retry
 from leaderboard.runs.states import RunState
 
@@ -71,6 +72,7 @@ class RunSerializer(serializers.Serializer[Any]):
     retries_left = serializers.IntegerField(
         allow_null=True, help_text="Of its submitter, after a failure of the platform; null for everybody else."
     )
+    may_look = serializers.BooleanField(help_text="Organisers: its log is hidden from all others; a look is recorded.")
     url = serializers.SerializerMethodField()
     trace_url = serializers.SerializerMethodField(help_text="The trace as Parquet.")
 
@@ -92,6 +94,7 @@ class RunDetailSerializer(RunSerializer):
 class LogSerializer(serializers.Serializer[Any]):
     text = serializers.CharField()
     offset = serializers.IntegerField(help_text="Ask from here next time.")
+    detail = serializers.CharField(help_text="Why it failed.")
 
 
 class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Run]):
@@ -123,10 +126,11 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     )
     @action(detail=True, methods=["get"])
     def log(self, request: Request, id: str) -> Response:  # noqa: A002
-        """The container's log from `offset`: for the submitter of a run on an open release; empty for others."""
+        """The container's log from `offset`, and why the run failed: for its submitter on an open release, and for
+        organisers, whose look at a hidden run is recorded. Empty for others."""
         offset = serializers.IntegerField(min_value=0).run_validation(request.query_params.get("offset", 0))
-        text, following = run_log(self.get_object(), request.user, offset=offset)
-        return Response({"text": text, "offset": following})
+        output = run_output(self.get_object(), request.user, offset=offset)
+        return Response(LogSerializer(output).data)
 
     @extend_schema(request=None, responses=answers(RunDetailSerializer, errors=(401, 403, 404, 409)))
     @action(detail=True, methods=["post"], permission_classes=[permissions.IsAuthenticated])

@@ -25,7 +25,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "leaderboard.audit.apps.OrganisersAdminConfig",  # django.contrib.admin, with a site of our own
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "simple_history",
     "leaderboard.core",
+    "leaderboard.audit",
     "leaderboard.accounts",
     "leaderboard.benchmarks",
     "leaderboard.methods",

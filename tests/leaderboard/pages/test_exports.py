@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from django.test import Client
 
-from leaderboard.boards.exports import board_latex, formula_neutralise, latex_escape, rows_flat
+from leaderboard.boards.exports import board_latex, latex_escape, rows_flat
 from leaderboard.boards.models import BoardSnapshot
+from leaderboard.core.spreadsheets import formula_neutralise
 from tests.leaderboard.pages.conftest import HOSTILE, snapshot_make
 
 pytestmark = pytest.mark.django_db

@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from leaderboard.accounts.models import User
+from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.methods.models import Submission
 from leaderboard.runs.models import Run, Worker
@@ -258,3 +259,46 @@ def test_reasons_of_a_refusal_are_for_its_submitter(
     client.force_login(user)
     assert "runs as root" in html(client, f"/submissions/{made.id}/")
     assert client.get(f"/submissions/{made.id}/status/").status_code == 286
+
+
+def test_an_organiser_opens_the_log_of_a_hidden_run_and_that_is_recorded(
+    client: Client, submit: Submit, hidden: Release, user: User, stranger: User, organiser: User
+) -> None:
+    run = work(submit, hidden, hparams={"behaviour": "method-error-measuring"})
+    address, said = f"/runs/{run.id}/log/", "the method says hello"
+    assert client.get(address).status_code == 302, "sign in first"
+    for person in (user, stranger):
+        client.force_login(person)
+        assert address not in html(client, f"/runs/{run.id}/")
+        assert client.get(address).status_code == client.post(address).status_code == 403
+    client.force_login(organiser)
+    page = html(client, f"/runs/{run.id}/") + html(client, address) + html(client, f"/admin/runs/run/{run.id}/change/")
+    assert address in page
+    assert said not in page and "a hidden answer" not in page
+    assert not AuditEntry.objects.filter(action="run.look").exists()
+    opened = client.post(address)
+    assert said in opened.content.decode() and "a hidden answer" in opened.content.decode()
+    entry = AuditEntry.objects.get(action="run.look")
+    assert (entry.actor, entry.object_id, entry.request_id) == ("user:olga", run.id, opened["X-Request-ID"])
+
+
+def test_a_submitter_reads_the_log_of_an_open_run_in_full_and_nobody_records_it(
+    client: Client, open_run: Run, user: User, stranger: User
+) -> None:
+    client.force_login(stranger)
+    assert client.get(f"/runs/{open_run.id}/log/").status_code == 403
+    client.force_login(user)
+    assert "the method says hello" in html(client, f"/runs/{open_run.id}/log/")
+    assert not AuditEntry.objects.filter(action="run.look").exists()
+
+
+def test_what_a_method_prints_is_text_on_every_page(client: Client, open_run: Run, user: User) -> None:
+    evil = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7|add:7 }}{% now "Y" %}'
+    Run.objects.filter(id=open_run.id).update(
+        log_tail=evil, detail=evil, message=evil, reason=evil, failure_code="method_error", state="FAILED_METHOD"
+    )
+    client.force_login(user)
+    for path in (f"/runs/{open_run.id}/", f"/runs/{open_run.id}/log/"):
+        page = html(client, path)
+        assert "<script>alert" not in page and "<img src=x" not in page and "</pre><" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "{{ 7|add:7 }}" in page
