@@ -3,27 +3,62 @@
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _EVERY_S = 0.05
 _ANSWER_BYTES = 65_536
 
 
+class DeadlineSocket(socket.socket):
+    """A unix socket whose reads and writes must all be over at `deadline` (monotonic seconds).
+
+    A plain timeout begins anew with every byte: a server that sends one a minute is never late.
+    """
+
+    deadline = math.inf
+
+    def _left_s(self) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("not over in time")
+        return left
+
+    def recv_into(self, *arguments: Any) -> int:
+        self.settimeout(self._left_s())
+        return super().recv_into(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        self.settimeout(self._left_s())
+        super().sendall(*arguments)
+
+
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP/1.1 to a unix socket."""
+    """HTTP/1.1 to a unix socket; request and answer together take `timeout_s` at most."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._path = path
+        self._timeout_s = timeout_s
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
+        self.sock: DeadlineSocket = DeadlineSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self._timeout_s)
         self.sock.connect(str(self._path))
+
+    def is_open(self) -> bool:
+        return getattr(self, "sock", None) is not None
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        if not self.is_open():
+            self.connect()
+        self.sock.deadline = time.monotonic() + self._timeout_s
+        super().request(*arguments, **options)
 
 
 def health_wait(path: Path, ready_s: float, *, alive: Callable[[], bool]) -> str | None:

@@ -7,6 +7,7 @@ import math
 import os
 import selectors
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,7 @@ def follow(
     """
     in_time = True
     give_up = math.inf
+    ending: threading.Thread | None = None
     with selectors.DefaultSelector() as selector:
         for stream in (process.stdout, process.stderr):
             if stream is not None:
@@ -155,9 +157,13 @@ def follow(
             if in_time and now > deadline and process.poll() is None:
                 in_time = False
                 give_up = now + 20.0
-                end()
+                # Beside the reading: who waits for the end of a flood, and does not drink it, waits five seconds more.
+                ending = threading.Thread(target=end)
+                ending.start()
             if now > give_up or (process.poll() is not None and not selector.select(0)):
                 break  # a child of the process may hold the pipes open for ever
+    if ending is not None:
+        ending.join()
     try:
         process.wait(20.0)
     except subprocess.TimeoutExpired:

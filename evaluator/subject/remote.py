@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.subject.protocol import Scored
+from evaluator.subject.wire import HEADERS, answer_read
 
 MAX_ANSWER_CHARS = 20_000
 #: What a server is asked at most in one sequence.
 MAX_TOKENS = 2048
+#: Room for one answer: many times what the contract's form needs, and far from what this process has.
+_BYTES_A_CHOICE, _BYTES_A_TOKEN = 128 << 10, 512
+#: How far above 0 a logarithm of a probability may lie by rounding.
+_ROUNDING = 1e-6
 
 
 #: Environment (and a row of the configuration page): requests that a server gets at a time.
@@ -80,7 +83,7 @@ class RemoteSubject:
             uds=str(self.socket), limits=httpx2.Limits(max_keepalive_connections=0, max_connections=self.in_flight)
         )
         async with (
-            httpx2.AsyncClient(transport=transport, base_url="http://method", timeout=None) as client,
+            httpx2.AsyncClient(transport=transport, base_url="http://method", headers=HEADERS, timeout=None) as client,
             asyncio.timeout(self.timeout_s) as patience,
             asyncio.TaskGroup() as group,
         ):
@@ -139,48 +142,64 @@ class RemoteSubject:
             for index, choice in zip(batch, choices, strict=True):
                 text = choice.get("text")
                 if not isinstance(text, str):
-                    raise EvaluationFailed(FailureCode.SERVER_NOT_CONFORMANT, "choices[].text: is not a string")
+                    raise _refuse("choices[].text: is not a string")
+                if any("\ud800" <= character <= "\udfff" for character in text):
+                    raise _refuse("choices[].text: holds half a character (a lone surrogate)")
                 texts[index] = text[:MAX_ANSWER_CHARS]
         return [texts[i] for i in range(len(prompts))]
 
 
 async def _answer(client: httpx2.AsyncClient, body: Body) -> Choices:
     """One request's choices, in the order of its prompts. Raises `EvaluationFailed`."""
-    n = len(body["prompt"])
-    try:
-        response = await client.post("/v1/completions", json=body)
-    except httpx2.HTTPError as error:
-        raise EvaluationFailed(FailureCode.SERVER_DIED, f"POST /v1/completions: {type(error).__name__}") from None
-    if response.status_code != 200:
-        raise EvaluationFailed(
-            FailureCode.SERVER_NOT_CONFORMANT,
-            f"POST /v1/completions: status {response.status_code}, not 200: {response.text[:300]}",
-        )
-    try:
-        choices = sorted(response.json()["choices"], key=lambda c: int(c["index"]))
-        if [int(c["index"]) for c in choices] != list(range(n)):
-            raise ValueError(f"choices: indices {[c['index'] for c in choices]}, not 0..{n - 1}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise EvaluationFailed(FailureCode.SERVER_NOT_CONFORMANT, f"choices: {error}") from None
-    return choices
+    prompts = body["prompt"]
+    room = sum(_BYTES_A_CHOICE + _BYTES_A_TOKEN * (len(prompt) + 1) for prompt in prompts)
+    choices = (await answer_read(client, "/v1/completions", body, max_bytes=room)).get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise _refuse("choices: is not a list of objects")
+    indices = [choice.get("index") for choice in choices]
+    if any(type(index) is not int for index in indices) or sorted(indices) != list(range(len(prompts))):
+        raise _refuse(f"choices: indices {str(indices)[:200]}, not 0..{len(prompts) - 1}")
+    return sorted(choices, key=lambda choice: int(choice["index"]))
 
 
 def _scored(choice: dict[str, Any], context: list[int], continuation: list[int]) -> Scored:
     expected = len(context) + len(continuation) + 1
-    try:
-        token_logprobs = choice["logprobs"]["token_logprobs"]
-        top = choice["logprobs"]["top_logprobs"]
-        if len(token_logprobs) != expected or len(top) != expected:
-            raise ValueError(
-                f"logprobs: {len(token_logprobs)} and {len(top)} entries, not prompt length + 1 = {expected}"
-            )
-        if token_logprobs[0] is not None or top[0] is not None:
-            raise ValueError("logprobs: entry 0 must be null in both arrays")
-        span = range(len(context), len(context) + len(continuation))
-        values = [float(token_logprobs[i]) for i in span]
-        best = [max(float(v) for v in top[i].values()) for i in span]
-        if any(not math.isfinite(v) or v > 1e-6 for v in values):
-            raise ValueError("token_logprobs: must be finite natural logs, at most 0")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EvaluationFailed(FailureCode.SERVER_NOT_CONFORMANT, f"choices[].logprobs: {error}") from None
+    logprobs = choice.get("logprobs")
+    if not isinstance(logprobs, dict):
+        raise _refuse("choices[].logprobs: is not an object")
+    token_logprobs, top = logprobs.get("token_logprobs"), logprobs.get("top_logprobs")
+    if not isinstance(token_logprobs, list) or not isinstance(top, list):
+        raise _refuse("choices[].logprobs: token_logprobs and top_logprobs must be lists")
+    if len(token_logprobs) != expected or len(top) != expected:
+        lengths = f"{len(token_logprobs)} and {len(top)}"
+        raise _refuse(f"choices[].logprobs: {lengths} entries, not prompt length + 1 = {expected}")
+    if token_logprobs[0] is not None or top[0] is not None:
+        raise _refuse("choices[].logprobs: entry 0 must be null in both arrays")
+    span = range(len(context), len(context) + len(continuation))
+    values = [_number(token_logprobs[i], "token_logprobs") for i in span]
+    if any(value > _ROUNDING for value in values):
+        raise _refuse("choices[].logprobs.token_logprobs: must be natural logs of probabilities, at most 0")
+    best = [max(_number(value, "top_logprobs") for value in _entries(top[i])) for i in span]
     return Scored(tuple(values), tuple(v >= b for v, b in zip(values, best, strict=True)))
+
+
+def _entries(alternatives: Any) -> list[Any]:
+    if not isinstance(alternatives, dict) or not alternatives:
+        raise _refuse("choices[].logprobs.top_logprobs: every entry but the first must be an object that is not empty")
+    return list(alternatives.values())
+
+
+def _number(value: Any, field: str) -> float:
+    """A finite number. JSON as Python reads it also has NaN, Infinity and integers beyond a float."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise _refuse(f"choices[].logprobs.{field}: {str(value)[:40]} is not a finite number")
+
+
+def _refuse(problem: str) -> EvaluationFailed:
+    return EvaluationFailed(FailureCode.SERVER_NOT_CONFORMANT, problem)

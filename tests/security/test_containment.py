@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +17,24 @@ from evaluator.intake import BaseTensors, seal
 from evaluator.sandbox import ContainerSpec, Mount, PodmanSandbox, flags
 from evaluator.sandbox.container import Container
 from evaluator.sandbox.lifecycle import EngineSandbox
+from evaluator.subject.remote import RemoteSubject
 from tests.evaluator.sandbox.containers import LIMITS, SpecMaker, probe_image
+from tests.security.hostile_server import answers, serving
 
 pytestmark = pytest.mark.container
 
 READ_ONLY = {"EROFS", "EACCES", "EPERM"}
 ABSENT = {"ENOENT", "EACCES", "EPERM"}
 FORBIDDEN = {"EPERM"}
+SECRET = "a-secret-of-the-evaluator"
 
 
 @pytest.fixture(scope="module")
 def found(sandbox: EngineSandbox, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each attempt came to: `intruder/entry.py`, in an image that also declares a volume."""
+    """What each attempt came to: `intruder/entry.py`, in an image that also declares a volume.
+
+    The evaluator's environment holds a secret meanwhile, and this machine has a listener without a file.
+    """
     folder = tmp_path_factory.mktemp("intruder")
     (folder / "in" / "base").mkdir(parents=True)
     (folder / "base").mkdir()
@@ -48,9 +57,14 @@ def found(sandbox: EngineSandbox, tmp_path_factory: pytest.TempPathFactory) -> d
         env={},
         limits=LIMITS,
     )
-    with sandbox.unlearn(spec, scratch=folder, log=folder / "run.log") as ended:
-        assert ended.code == 0, ended.detail
-        owners = {path.stat().st_uid for path in ended.out_dir.iterdir()}
+    os.environ["PALIMPSEST_RED_TEAM"] = SECRET
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0palimpsest-red-team")
+        listener.listen()
+        with sandbox.unlearn(spec, scratch=folder, log=folder / "run.log") as ended:
+            assert ended.code == 0, ended.detail
+            owners = {path.stat().st_uid for path in ended.out_dir.iterdir()}
+    del os.environ["PALIMPSEST_RED_TEAM"]
     result: dict[str, Any] = json.loads((folder / "run.log").read_text())
     return result | {"owners": owners, "backend": sandbox.name}
 
@@ -101,6 +115,15 @@ def test_there_is_no_socket_but_a_local_one(found: dict[str, Any], attempt: str)
     assert found[attempt] in FORBIDDEN
 
 
+def test_of_every_family_of_sockets_only_the_local_one_opens(found: dict[str, Any]) -> None:
+    """Raw, packet, netlink, vsock, XDP, Bluetooth, TIPC and whatever else the kernel has, by number."""
+    assert found["sockets that open"] == []
+
+
+def test_a_listener_of_the_machine_without_a_file_is_not_there(found: dict[str, Any]) -> None:
+    assert found["abstract socket of the host"] == "ECONNREFUSED"
+
+
 def test_names_do_not_resolve(found: dict[str, Any]) -> None:
     assert found["resolve"] in {"gaierror", "EAI_AGAIN", "EPERM"} or not found["resolve"][0].isdigit()
 
@@ -125,6 +148,45 @@ def test_names_do_not_resolve(found: dict[str, Any]) -> None:
 )
 def test_the_kernel_refuses_what_a_method_does_not_need(found: dict[str, Any], attempt: str) -> None:
     assert found[attempt] in FORBIDDEN
+
+
+def test_no_call_that_reaches_past_a_container_is_there(found: dict[str, Any]) -> None:
+    assert found["calls that work"] == []
+
+
+@pytest.mark.parametrize("way", ["int 0x80 getpid", "int 0x80 socketcall", "int 0x80 mount"])
+def test_the_32_bit_entry_of_the_kernel_ends_who_takes_it(found: dict[str, Any], way: str) -> None:
+    """Machine code itself runs, as in any just-in-time compiler: what it asks of the kernel is what counts."""
+    assert found["machine code"] == "returned 42"
+    assert found[way] == f"signal {int(signal.SIGSYS)}"
+
+
+def test_the_other_numbers_of_64_bit_calls_do_not_go_round_the_filter(found: dict[str, Any]) -> None:
+    assert found["x32 getpid"] in {f"signal {int(signal.SIGSYS)}", "returned -1"}
+
+
+@pytest.mark.parametrize("attempt", ["raise own limits", "go before others", "real time"])
+def test_it_gets_no_more_than_its_share(found: dict[str, Any], attempt: str) -> None:
+    assert found[attempt] in {"EPERM", "EACCES"}
+
+
+def test_it_ends_nobody(found: dict[str, Any]) -> None:
+    assert found["kill everybody"] in {"ESRCH", "EPERM"}
+
+
+def test_nothing_of_the_kernels_folders_can_be_written(found: dict[str, Any]) -> None:
+    assert found["writable in the kernel's folders"] == []
+
+
+def test_neither_the_kernels_addresses_nor_how_busy_the_machine_is_show(found: dict[str, Any]) -> None:
+    assert found["kernel addresses"] == 0
+    assert found["pressure"] == []
+
+
+def test_it_sees_neither_the_evaluators_processes_nor_its_environment(found: dict[str, Any]) -> None:
+    text = found["of all processes"] + json.dumps(found["files about hosts"])
+    for secret in (SECRET, "PYTEST_CURRENT_TEST", sys.executable, str(Path.cwd())):
+        assert secret not in text
 
 
 @pytest.mark.parametrize("attempt", ["execute from /tmp", "execute from /out", "execute from /dev/shm"])
@@ -221,6 +283,27 @@ def test_a_flag_that_the_engine_dropped_is_noticed(
     else:
         mounted = [*report["Mounts"], {"Destination": "/host", "RW": True}]
         assert sandbox.engine.flags_wrong(report | {"Mounts": mounted}, spec)
+
+
+def test_a_server_that_puts_a_link_in_place_of_its_socket_leads_nowhere(
+    podman: PodmanSandbox, spec: SpecMaker, intruder: str, tmp_path: Path
+) -> None:
+    """Between the check of its health and the first question; and it learns nothing of who asks."""
+    with serving(answers([])) as (host, seen):
+        made = spec("turncoat", str(host), role="serve", image=intruder)
+        with podman.serve(made, scratch=tmp_path, log=tmp_path / "serve.log", ready_s=5.0) as server:
+            assert server.socket.is_symlink()
+            subject = RemoteSubject(server.socket, seed=0, timeout_s=1.0)
+            with pytest.raises(EvaluationFailed) as caught:
+                subject.generate([[1]], max_tokens=1, stop=[])
+            subject.close()
+            said = server.log_tail()
+        assert caught.value.code is FailureCode.SERVER_DIED
+        assert seen == []
+    peer, descriptors = said.splitlines()[:2]
+    assert peer.split()[1] == "0", "a process of another namespace has no number here"
+    assert peer.split()[2:] == ["65534", "65534"]
+    assert descriptors == "descriptors 0"
 
 
 def test_a_link_left_in_the_output_leads_nowhere(podman: PodmanSandbox, spec: SpecMaker, tmp_path: Path) -> None:
