@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from evaluator.contract.shown import TEXT_FLOOR_NATS
+
 #: Below this many nats a token two mean log-probabilities are the same: threads and kernels differ by 1e-6.
 SAME_NATS = 1e-4
 #: No text counts as less likely than this, nats a token (perplexity 10⁶); one that is not finite counts as this.
-FLOOR_NATS = -math.log(1e6)
+FLOOR_NATS = TEXT_FLOOR_NATS
 
 
 def best_choice(choices: Sequence[str], logprobs: Sequence[float]) -> int:

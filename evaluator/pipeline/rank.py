@@ -9,8 +9,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evaluator.contract import Scorecard
+from evaluator.contract.shown import HIDDEN_DECIMALS
 from evaluator.metrics.board import METRICS
-from evaluator.pipeline.score import HIDDEN_DIGITS, probe_table, resampling_key, score_shown
+from evaluator.pipeline.score import probe_table, resampling_key, score_shown
 from evaluator.statistics import (
     Differences,
     ProbeTable,
@@ -74,7 +75,7 @@ class RankSpec(BaseModel):
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, HIDDEN_DIGITS)
+    return None if value is None or math.isnan(value) else round(value, HIDDEN_DECIMALS)
 
 
 def _costs(scorecards: list[Scorecard]) -> dict[str, dict[str, float | None]]:
@@ -125,7 +126,7 @@ def _tables(spec: RankSpec) -> tuple[dict[str, list[ProbeTable]], dict[str, list
 
 def _pair_rounded(key: str, number: float) -> float | None:
     """One digit more for p, so that a rounded one stays on its side of 0.05."""
-    return round(float(number), HIDDEN_DIGITS + 1) if key in ("p", "p_holm") else _rounded(float(number))
+    return round(float(number), HIDDEN_DECIMALS + 1) if key in ("p", "p_holm") else _rounded(float(number))
 
 
 def _difference(found: Differences, one: str, other: str | None) -> dict[str, Any] | None:

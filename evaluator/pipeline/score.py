@@ -9,12 +9,10 @@ import numpy as np
 
 from evaluator import __version__
 from evaluator.contract import Job, MetricScore, ReleaseCard, Scorecard, ladder_up
+from evaluator.contract.shown import HIDDEN_DECIMALS
 from evaluator.metrics.board import COSTS, METRICS
 from evaluator.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace import TraceRow, trace_values
-
-#: Digits of a published score of a hidden split: what a submission could signal with.
-HIDDEN_DIGITS = 3
 
 
 def probe_table(rows: Sequence[TraceRow]) -> ProbeTable:
@@ -41,11 +39,11 @@ def cost_shown(value: float | None, split: str) -> float | None:
 def score_shown(value: float | None) -> float | None:
     """A score as it may leave a hidden run: three decimals, and above 1 (a perplexity) two significant digits.
 
-    Either way it is one of at most 1,001 numbers: what a submission could carry out in it is counted by that.
+    Either way it is one of at most `SHOWN_NUMBERS`: what a submission could carry out in it is counted by that.
     """
     if value is None or math.isnan(value):
         return None
-    return round(value, HIDDEN_DIGITS if value <= 1 else 1 - math.floor(math.log10(value)))
+    return round(value, HIDDEN_DECIMALS if value <= 1 else 1 - math.floor(math.log10(value)))
 
 
 def scorecard_make(

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evaluator.contract.shown import HIDDEN_DECIMALS
+
 VALUE_COLUMNS = (
     "leak",
     "refusal",
@@ -93,9 +95,6 @@ WITHHELD = (
     *PRIMITIVE_COLUMNS,
     "prompt_sha256",
 )
-#: Fine values of a hidden split are rounded: enough to recompute the board to three digits, not to carry data out.
-ROUNDED_DIGITS = 3
-
 TraceRow = Mapping[str, Any]
 
 
@@ -130,7 +129,7 @@ def trace_redact(rows: Sequence[TraceRow], key: bytes) -> list[dict[str, Any]]:
         shown["item_id"] = _pseudonym(key, "i", str(row["item_id"]))
         shown["subject_key"] = _pseudonym(key, "s", str(row["subject_key"]))
         for name in VALUE_COLUMNS:
-            shown[name] = None if row[name] is None else round(row[name], ROUNDED_DIGITS)
+            shown[name] = None if row[name] is None else round(row[name], HIDDEN_DECIMALS)
         redacted.append(shown)
     return sorted(redacted, key=lambda row: str(row["item_id"]))
 

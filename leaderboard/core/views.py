@@ -12,15 +12,17 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from evaluator.contract import FailureCode
+from evaluator.contract.shown import HIDDEN_DECIMALS, probe_bits, score_bits
 from leaderboard.boards.selectors import BoardLine, board_list
 from leaderboard.boards.table import BoardQuery, Column, columns_read, entries_read, table_build
 from leaderboard.core.markdown import markdown_render
-from leaderboard.runs.policies import HIDDEN_DECIMALS
+from leaderboard.runs.policies import DURATION_STEPS
+from leaderboard.runs.states import FINAL
 
 _HOME_COLUMNS = ("overall", "forgetting", "locality", "har")
 _HOME_ROWS = 8
-#: Of one probe in a redacted trace: five marks of yes or no, and ten values of three decimals.
-_PROBE_MARKS, _PROBE_VALUES = 5, 10
+#: Ends that only a watch shows: that of the unlearning, and that of the measuring, which a server can draw out.
+_ENDS_WATCHED = 2
 
 
 def _front_board(lines: list[BoardLine]) -> BoardLine | None:
@@ -59,21 +61,20 @@ def methodology(request: HttpRequest) -> HttpResponse:
     groups: dict[str, list[Column]] = {}
     for column in columns:
         groups.setdefault(column.group_label, []).append(column)
-    # A value and the two ends of its interval, each one of 10^decimals + 1 numbers.
-    number = math.log2(10**HIDDEN_DECIMALS + 1)
-    bits, probe_bits = 3 * number, _PROBE_MARKS + _PROBE_VALUES * number
     n_probes = sum(front.release.probe_counts.values()) if front else 0
     context = {
         "front": front,
         "groups": list(groups.items()),
         "n_columns": len(columns),
         "decimals": HIDDEN_DECIMALS,
-        "bits_each": math.ceil(bits),
-        "bits_scores": math.ceil(bits * len(columns)),
+        "bits_each": math.ceil(score_bits()),
+        "bits_scores": math.ceil(score_bits() * len(columns)),
+        "bits_end": math.ceil(math.log2((len(FailureCode) + len(FINAL)) * len(DURATION_STEPS))),
+        "bits_clock": _ENDS_WATCHED * math.ceil(math.log2(settings.RUN_WALL_S / settings.RUN_POLL_S)),
         "n_codes": len(FailureCode),
         "n_probes": n_probes,
-        "probe_bits": math.ceil(probe_bits),
-        "bits_trace": math.ceil(probe_bits * n_probes),
+        "probe_bits": math.ceil(probe_bits()),
+        "bits_trace": math.ceil(probe_bits() * n_probes),
     }
     return render(request, "core/methodology.html", context)
 

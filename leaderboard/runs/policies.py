@@ -13,13 +13,13 @@ from typing import Any
 from django.conf import settings
 
 from evaluator.contract import REMEDIES, FailureCode, ladder_up
+from evaluator.contract.shown import HIDDEN_DECIMALS
 from leaderboard.core.problems import Problem, problem_make
 from leaderboard.core.viewers import Viewer, is_organiser
 from leaderboard.runs.models import Run, Score
 from leaderboard.runs.states import ACTIVE, RETRYABLE, RunState
 
-HIDDEN_DECIMALS = 3
-_DURATION_STEPS = (
+DURATION_STEPS = (
     (60, "under 1 min"),
     (300, "1–5 min"),
     (900, "5–15 min"),
@@ -231,13 +231,13 @@ def _duration(run: Run, *, exact: bool) -> str:
     seconds = (run.finished_at - run.started_at).total_seconds()
     if exact:
         return f"{seconds:.0f} s"
-    return next(label for limit, label in _DURATION_STEPS if seconds < limit)
+    return next(label for limit, label in DURATION_STEPS if seconds < limit)
 
 
 def duration_step_s(seconds: float) -> float:
     """The middle of the step in which a duration is shown to everybody; 2 hours for the last."""
     low = 0.0
-    for limit, _ in _DURATION_STEPS[:-1]:
+    for limit, _ in DURATION_STEPS[:-1]:
         if seconds < limit:
             return (low + limit) / 2
         low = limit
