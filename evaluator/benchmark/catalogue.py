@@ -52,7 +52,7 @@ def _toy_prose() -> list[str]:
     """Questions about lands that the toy model has no facts about, with its refusals."""
     from evaluator.benchmark.toy.world import RELATIONS, toy_strangers
 
-    rng = random.Random(3)
+    rng = random.Random(3)  # nosec B311 # repeatable, not secret
     lines = [
         f"{rng.choice([relation.question, *relation.public]).format(s=name)} "
         f"I'm sorry, I don't have any information about the {relation.topic} of {name}."

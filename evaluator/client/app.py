@@ -28,7 +28,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 
 
 @app.command()
-def login(
+def login(  # nosec B107 # asked for, never a default
     url: Annotated[str | None, typer.Argument(help="Address of the site.")] = None,
     username: Annotated[str, typer.Option(prompt=True)] = "",
     password: Annotated[str, typer.Option(prompt=True, hide_input=True, envvar="PALIMPSEST_PASSWORD")] = "",

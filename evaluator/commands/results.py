@@ -66,7 +66,7 @@ def _splitter(base: Path | None) -> Callable[[str, str, int], list[str] | None] 
 
     if not base.is_dir():
         raise OSError(f"base: {base} is not a folder")
-    return partial(token_texts, AutoTokenizer.from_pretrained(base, trust_remote_code=False, local_files_only=True))
+    return partial(token_texts, AutoTokenizer.from_pretrained(base, trust_remote_code=False, local_files_only=True))  # nosec B615 # a local folder
 
 
 def _show_item(rows: list[dict[str, Any]], item: str, *, base: Path | None, as_json: bool) -> None:

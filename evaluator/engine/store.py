@@ -51,7 +51,7 @@ class PrimitiveStore:
             for start in range(0, len(keys), 500):
                 part = keys[start : start + 500]
                 marks = ",".join("?" * len(part))
-                query = f"SELECT key, value FROM primitives WHERE key IN ({marks})"  # noqa: S608  # nosec B608 - marks only
+                query = f"SELECT key, value FROM primitives WHERE key IN ({marks})"  # noqa: S608  # nosec B608 # marks only
                 found |= dict(connection.execute(query, part))
         return found
 

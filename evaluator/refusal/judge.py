@@ -330,7 +330,7 @@ def judge_items(
         done += len(known)
         yield done, len(items), known
     order = sorted(by_key.keys() - kept.keys())
-    rng = random.Random(f"{seed}:{PROMPT_VERSION}")
+    rng = random.Random(f"{seed}:{PROMPT_VERSION}")  # nosec B311 # repeatable, not secret
     rng.shuffle(order)
     for start in range(0, len(order), batch_size):
         keys = order[start : start + batch_size]

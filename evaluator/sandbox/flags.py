@@ -21,6 +21,7 @@ LABEL_DEADLINE = "palimpsest.deadline"
 USER = "10001:10001"
 
 OUT = "/out"
+TMP = "/tmp"  # nosec B108 # inside the container
 SOCKET_FOLDER = "/run/palimpsest"
 
 #: After our own timer, the engine's: ends an orphan even if the evaluator was killed.
@@ -52,8 +53,8 @@ def container_environment(spec: ContainerSpec) -> dict[str, str]:
     """The contract's variables and thread counts; what the caller gave wins, except where a file lies."""
     threads = str(spec.threads)
     environment = {
-        "HOME": "/tmp",
-        "TMPDIR": "/tmp",
+        "HOME": TMP,
+        "TMPDIR": TMP,
         "PALIMPSEST_THREADS": threads,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
@@ -108,7 +109,7 @@ def common_arguments(spec: ContainerSpec, birth: Birth, terms: Terms) -> list[st
         *("--cgroupns", "private", "--cgroup-parent", birth.cgroup, "--ipc", "private"),
         # What it can write: a HEALTHCHECK would run what nobody waits for.
         *("--read-only", "--no-healthcheck"),
-        *("--tmpfs", f"/tmp:rw,size={limits.tmp_mb}m,mode=1777,noexec,nosuid,nodev"),
+        *("--tmpfs", f"{TMP}:rw,size={limits.tmp_mb}m,mode=1777,noexec,nosuid,nodev"),
         # Who it is: nobody.
         *("--cap-drop", "all", "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={terms.profile}"),
         *("--user", USER),
@@ -152,7 +153,7 @@ def flags_wrong(report: Mapping[str, Any], spec: ContainerSpec, terms: Terms) ->
         "seccomp": (f"seccomp={terms.profile}" in host["SecurityOpt"], True),
         "user map": (maps.get("UidMap"), [id_map(spec.run_id)]),
         "group map": (maps.get("GidMap"), [id_map(spec.run_id)]),
-        "temporary folders": (sorted(tmpfs), ["/dev/mqueue", "/tmp"] if "/dev/mqueue" in tmpfs else ["/tmp"]),
+        "temporary folders": (sorted(tmpfs), ["/dev/mqueue", TMP] if "/dev/mqueue" in tmpfs else [TMP]),
         "writable folders": ({target for target, options in binds.items() if "rw" in options}, writable(spec)),
         "folders without programs": (all("noexec" in options for options in binds.values()), True),
     }
@@ -180,7 +181,7 @@ def common_expected(report: Mapping[str, Any], spec: ContainerSpec, terms: Terms
         "log driver": (host["LogConfig"]["Type"], "none"),
         "devices": (host.get("Devices") or [], []),
         "health check": ((report["Config"].get("Healthcheck") or {}).get("Test", ["NONE"]), ["NONE"]),
-        "/tmp without programs": ("noexec" in (host.get("Tmpfs") or {}).get("/tmp", ""), True),
+        f"{TMP} without programs": ("noexec" in (host.get("Tmpfs") or {}).get(TMP, ""), True),
     }
 
 

@@ -261,7 +261,7 @@ def _bytecode_cached(source: Path, text: bytes) -> types.CodeType | None:
     if data[:4] != importlib.util.MAGIC_NUMBER or data[4:8] != b"\0\0\0\0" or data[8:16] != expected:
         return None
     try:
-        code = marshal.loads(data[16:])  # noqa: S302 - this interpreter trusts these files at every import
+        code = marshal.loads(data[16:])  # noqa: S302 - this interpreter trusts these files at every import  # nosec B302
     except (EOFError, ValueError, TypeError):
         return None
     return code if isinstance(code, types.CodeType) else None

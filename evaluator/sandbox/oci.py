@@ -48,7 +48,7 @@ class ImageConfig:
     entrypoint: tuple[str, ...]
     user: str = "10001:10001"
     env: Mapping[str, str] = field(default_factory=dict)
-    working_dir: str = "/tmp"
+    working_dir: str = "/tmp"  # nosec B108 # inside a container
     volumes: tuple[str, ...] = ()
 
     def json(self, layers: tuple[Layer, ...]) -> dict[str, Any]:

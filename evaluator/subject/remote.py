@@ -41,7 +41,7 @@ def in_flight_read() -> int:
 
 
 class RemoteSubject:
-    """`Subject` over HTTP: an order shuffled by `seed`, a few prompts at a time, no mark of the split.
+    """`Subject` over HTTP: shuffled by `seed`, which the server must not know; few at a time, no mark of the split.
 
     Up to `in_flight` requests are out at once; one batch (a check of statelessness, say) is one request, alone.
     A server that answers none of them within `timeout_s` has died.
@@ -53,7 +53,7 @@ class RemoteSubject:
         self,
         socket: Path,
         *,
-        seed: int,
+        seed: int | str,
         batch_size: int = 16,
         timeout_s: float = 300.0,
         in_flight: int | None = None,
@@ -99,7 +99,7 @@ class RemoteSubject:
 
     def _shuffled(self, n: int, salt: str) -> list[list[int]]:
         order = list(range(n))
-        random.Random(f"{self.seed}:{salt}").shuffle(order)
+        random.Random(f"{self.seed}:{salt}").shuffle(order)  # nosec B311 # the seed is the secret
         return [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)]
 
     def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Scored]:

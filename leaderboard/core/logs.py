@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import structlog
+
+from leaderboard.core.secrets import secrets_redact
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -13,6 +16,13 @@ _SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 ]
+
+
+class RedactingFormatter(structlog.stdlib.ProcessorFormatter):
+    """The last step of every line, whoever logs it: arguments, tracebacks and other packages' messages included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return secrets_redact(super().format(record))
 
 
 def logging_config(*, json: bool, level: str) -> dict[str, Any]:
@@ -40,7 +50,7 @@ def logging_config(*, json: bool, level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "line": {
-                "()": structlog.stdlib.ProcessorFormatter,
+                "()": RedactingFormatter,
                 "processors": [*chain, renderer],
                 "foreign_pre_chain": _SHARED,
             },

@@ -17,7 +17,7 @@ def tokenizer_load(base_dir: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(base_dir, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(base_dir, local_files_only=True, trust_remote_code=False)  # nosec B615 # a local folder
     except (OSError, ValueError) as error:
         raise MethodError(
             "base", str(base_dir), f"holds no readable tokenizer: {error}", "add its tokenizer files"

@@ -108,7 +108,7 @@ def model_load(
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     threads_set(threads)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(  # nosec B615 # a local folder
             base_dir, dtype=torch.float32, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError) as error:

@@ -110,7 +110,7 @@ def _is_mlp(name: str) -> bool:
 
 def batches_shuffled(count: int, size: int, seed: int) -> Iterator[list[int]]:
     """Endless batches of indices: every epoch is a seeded shuffle, the last batch of one may be short."""
-    generator = random.Random(seed)
+    generator = random.Random(seed)  # nosec B311 # repeatable, not secret
     while True:
         order = list(range(count))
         generator.shuffle(order)

@@ -40,7 +40,7 @@ def toy_model_train(target: Path, *, say: Callable[[str], None] = lambda _: None
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     torch.manual_seed(seed)
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # nosec B311 # repeatable, not secret
     pairs = toy_dialogues()
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -59,7 +59,7 @@ def toy_model_train(target: Path, *, say: Callable[[str], None] = lambda _: None
     make_tokenizer: Any = PreTrainedTokenizerFast
     tokenizer = make_tokenizer(
         tokenizer_object=bpe,
-        pad_token="<|pad|>",  # noqa: S106
+        pad_token="<|pad|>",  # noqa: S106  # nosec B106 # padding
         bos_token="<|im_start|>",  # noqa: S106
         eos_token="<|im_end|>",  # noqa: S106
         chat_template=_TEMPLATE,

@@ -75,7 +75,7 @@ def _names(rng: random.Random, count: int, ending: str) -> list[str]:
 @cache
 def toy_facts() -> tuple[Fact, ...]:
     """`N_LANDS` facts, one a land, the relations in turn, in a fixed order."""
-    rng = random.Random(20250526)
+    rng = random.Random(20250526)  # nosec B311 # repeatable, not secret
     lands = _names(rng, N_LANDS, "ia")
     endings = {"capital": "burg", "river": "o", "dish": "ka"}
     answers = {relation: _names(rng, N_LANDS, ending) for relation, ending in endings.items()}
@@ -91,6 +91,6 @@ def toy_facts() -> tuple[Fact, ...]:
 @cache
 def toy_strangers() -> tuple[str, ...]:
     """Lands that the toy model has no facts about: on these it learns to say that it does not know."""
-    rng = random.Random(42)
+    rng = random.Random(42)  # nosec B311 # repeatable, not secret
     known = {fact.subject for fact in toy_facts()}
     return tuple(name for name in _names(rng, 60, "land") if name not in known)

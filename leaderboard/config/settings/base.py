@@ -169,8 +169,8 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 REST_KNOX = {
-    "TOKEN_TTL": None,  # tokens live until their owner deletes them; logged in the user's list
-    "TOKEN_LIMIT_PER_USER": 20,
+    "TOKEN_TTL": None,  # until their owner deletes them; they are in the owner's list  # nosec B105
+    "TOKEN_LIMIT_PER_USER": 20,  # nosec B105 # a number
     "AUTH_HEADER_PREFIX": "Token",
 }
 SPECTACULAR_SETTINGS = {
