@@ -48,8 +48,8 @@ format: install ## put Python files and templates into the house style
 	@.venv/bin/ruff format --quiet .
 	@git ls-files -z 'templates/*.html' 'leaderboard/*.html' | xargs -0 -r .venv/bin/djade --target-version 5.2
 
-bench: install ## measure engine, statistics and refusal detector on this machine; fails when a target is missed
-	@missed=0; for what in engine statistics refusal; do $(PY) -m evaluator bench $$what || missed=1; done; exit $$missed
+bench: install ## measure engine, statistics, refusals and containers on this machine; fails when a target is missed
+	@missed=0; for what in engine statistics refusal wall; do $(PY) -m evaluator bench $$what || missed=1; done; exit $$missed
 
 clean: ## remove the virtual environment and caches; data in PALIMPSEST_HOME stay
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache staticfiles

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from evaluator.commands.errors import clear_errors
+from evaluator.home import Home
 
 #: Exit status when a figure misses its target.
 MISSED = 1
@@ -45,15 +46,26 @@ def _refusal(rounds: int, write: Path | None) -> bool:
     return passed
 
 
+def _wall(rounds: int, write: Path | None) -> bool:
+    from evaluator.bench.wall import wall_bench
+
+    if write is not None:
+        raise ValueError("write: the figures of the wall are printed only; leave --write out")
+    found = wall_bench(Home.from_environment(), rounds=rounds, say=lambda text: typer.echo(text, err=True))
+    typer.echo(found.table())
+    return found.passed
+
+
 SUBJECTS: dict[str, Callable[[int, Path | None], bool]] = {
     "engine": _engine,
     "statistics": _statistics,
     "refusal": _refusal,
+    "wall": _wall,
 }
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help="one of: engine, statistics, refusal")] = "engine",
+    what: Annotated[str, typer.Argument(help="one of: engine, statistics, refusal, wall")] = "engine",
     rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds; the median counts")] = 3,
     write: Annotated[Path | None, typer.Option(help="a Markdown file whose measured part is replaced")] = None,
 ) -> None:

@@ -124,12 +124,16 @@ def _unlearn(context: Context) -> SealedArtifact:
             FailureCode.BASE_MISMATCH,
             f"run.base: the manifest allows {job.manifest.run.base}, the release has {context.base.sha256}",
         )
+    began = time.monotonic()
     report = context.sandbox.inspect(job.image, job.manifest)
+    inspected = time.monotonic()
     if not report.ok:
         reasons = "; ".join(f"{p['field']}: {p['problem']}" for p in report.problems)
         raise EvaluationFailed(FailureCode.IMAGE_REFUSED, reasons)
     context.progress.stage("unlearning")
+    writing = time.monotonic()
     inputs = inputs_write(job.work_dir / "in", job=job, base=context.base, release=context.release)
+    written = time.monotonic()
     spec = ContainerSpec(
         run_id=job.run_id,
         role="unlearn",
@@ -146,16 +150,28 @@ def _unlearn(context: Context) -> SealedArtifact:
 
     scratch = job.work_dir / "scratch"
     for again in (False, True):
+        opened = time.monotonic()
         with context.sandbox.unlearn(spec, scratch=scratch, log=context.log, on_progress=on_progress) as ended:
             if ended.killed_from_outside and not again:
                 logger.warning("the container was killed for no reason that is counted; it is started once more")
                 continue
             if ended.failure is not None:
                 raise EvaluationFailed(_blame(ended.failure, job.work_dir), ended.detail)
+            ended_at = time.monotonic()
             context.progress.stage("sealing")
             artifact = sealed(ended.out_dir)
+            sealed_at = time.monotonic()
             break
-    context.record.add(unlearn_wall_s=ended.wall_s, peak_mb=ended.peak_mb, artifact_mb=artifact.size_bytes / 2**20)
+    context.record.add(
+        unlearn_wall_s=ended.wall_s,
+        peak_mb=ended.peak_mb,
+        artifact_mb=artifact.size_bytes / 2**20,
+        wall_inspect_s=inspected - began,
+        wall_inputs_s=written - writing,
+        # The container's life but for the method's own: created, proved, started, followed, removed.
+        wall_container_s=time.monotonic() - opened - (sealed_at - ended_at) - ended.wall_s,
+        wall_seal_s=sealed_at - ended_at,
+    )
     return artifact
 
 

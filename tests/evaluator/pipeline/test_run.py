@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from evaluator.bench.wall import PARTS
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Progress, Receipt, Scorecard, manifest_parse
 from evaluator.contract.shown import HIDDEN_DECIMALS
 from evaluator.home import Home
@@ -94,6 +95,12 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
     receipt = Receipt.model_validate_json((job.out_dir / "receipt.json").read_text())
     assert receipt.issued_at.endswith(":00:00+00:00") and set(receipt.durations_s.values()) <= ladder | {0.0}
     assert receipt.artifact_sha256 != json.loads((job.work_dir / "sealed" / "seal.json").read_text()).get("sha256")
+
+
+def test_a_run_records_what_the_wall_around_it_took(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    for job, _ in scored.values():
+        record = json.loads((job.work_dir / "stages.json").read_text())
+        assert all(0 <= record[part] < record["unlearn_wall_s"] + 5 for part in PARTS)
 
 
 def test_the_redacted_trace_gives_the_same_board_as_the_complete_one(scored: dict[str, tuple[Job, Scorecard]]) -> None:
