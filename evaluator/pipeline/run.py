@@ -213,7 +213,7 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
     with context.sandbox.serve(
         spec, scratch=job.work_dir / "scratch", log=context.log, ready_s=SERVER_READY_S
     ) as server:
-        subject = RemoteSubject(server.socket, seed=_order(context))
+        subject = RemoteSubject(server.socket, seed=_order(context.home, context.job.run_id))
         try:
             server_check(EvaluatorLM(subject, tokenizer))
             yield subject, f"server:{job.run_id}:{artifact.sha256}"
@@ -224,12 +224,11 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
             raise EvaluationFailed(code, f"{detail}\n{server.log_tail()}") from None
 
 
-def _order(context: Context) -> str:
+def _order(home: Home, run_id: str) -> str:
     """What decides the order of a server's questions, and which are asked again: the same whenever this run is
     resumed, and nothing that its method can know. The job's seed it knows.
     """
-    key = signing_key(context.home).private_bytes_raw()
-    return hmac.digest(key, f"order:{context.job.run_id}".encode(), hashlib.sha256).hex()
+    return hmac.digest(signing_key(home).private_bytes_raw(), f"order:{run_id}".encode(), hashlib.sha256).hex()
 
 
 def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]:
@@ -268,7 +267,7 @@ def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) 
         lm = EvaluatorLM(subject, tokenizer, store=store, fingerprint=fingerprint)
         rows = measure(lm, context.release / "probes.jsonl")
         if artifact.kind == "server":
-            server_check_again(lm, seed=_order(context))
+            server_check_again(lm, seed=_order(context.home, context.job.run_id))
     return rows
 
 

@@ -31,4 +31,4 @@ def test_an_empty_container_is_timed_beside_a_plain_one(podman: PodmanSandbox, t
     found = WallReport(1)
     _containers(podman, tmp_path, found, 1)
     assert len(found.plain_s) == len(found.ours_s) == 5
-    assert 0 < min(found.plain_s) and 0 < min(found.ours_s)
+    assert min(found.plain_s) > 0 and min(found.ours_s) > 0

@@ -18,8 +18,9 @@ from evaluator.contract import EvaluationFailed, FailureCode, Job, Progress, Rec
 from evaluator.contract.shown import HIDDEN_DECIMALS
 from evaluator.home import Home
 from evaluator.pipeline.rank import RankSpec, rank
-from evaluator.pipeline.run import run
+from evaluator.pipeline.run import _order, run
 from evaluator.receipt import ReceiptInvalid, receipt_verify
+from evaluator.subject.remote import RemoteSubject
 from evaluator.trace import trace_read
 from evaluator.trace.table import VALUE_COLUMNS, WITHHELD
 
@@ -95,6 +96,15 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
     receipt = Receipt.model_validate_json((job.out_dir / "receipt.json").read_text())
     assert receipt.issued_at.endswith(":00:00+00:00") and set(receipt.durations_s.values()) <= ladder | {0.0}
     assert receipt.artifact_sha256 != json.loads((job.work_dir / "sealed" / "seal.json").read_text()).get("sha256")
+
+
+def test_the_order_of_a_servers_questions_is_a_secret_of_the_installation(tmp_path: Path) -> None:
+    """A method knows its job's seed: from that alone it would know which questions come again at the end."""
+    one, other = Home(tmp_path / "one"), Home(tmp_path / "other")
+    assert _order(one, "r1") == _order(one, "r1"), "a resumed run goes on in the same order"
+    assert len({_order(one, "r1"), _order(one, "r2"), _order(other, "r1")}) == 3
+    orders = {str(RemoteSubject(tmp_path, seed=seed)._shuffled(50, "score")) for seed in (0, _order(one, "r1"))}
+    assert len(orders) == 2
 
 
 def test_a_run_records_what_the_wall_around_it_took(scored: dict[str, tuple[Job, Scorecard]]) -> None:

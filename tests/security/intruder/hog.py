@@ -182,7 +182,7 @@ def seek() -> None:
             seen += [f"{folder}/{name}" for name in names if MARKER in name]
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            seen += [f"{pid}: {name}" for name in os.listdir(f"/proc/{pid}/root/out") if MARKER in name]
+            seen += [f"{pid}: {name}" for name in os.listdir(Path("/proc", pid, "root", "out")) if MARKER in name]
     with socket.socket(socket.AF_UNIX) as link:
         abstract = link.connect_ex(f"\0{MARKER}")
     try:
