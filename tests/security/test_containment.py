@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -297,7 +298,9 @@ def test_a_server_that_puts_a_link_in_place_of_its_socket_leads_nowhere(
             with pytest.raises(EvaluationFailed) as caught:
                 subject.generate([[1]], max_tokens=1, stop=[])
             subject.close()
-            said = server.log_tail()
+            end = time.monotonic() + 5
+            while "descriptors" not in (said := server.log_tail()) and time.monotonic() < end:
+                time.sleep(0.05)
         assert caught.value.code is FailureCode.SERVER_DIED
         assert seen == []
     peer, descriptors = said.splitlines()[:2]
