@@ -12,9 +12,7 @@ from evaluator.contract import EvaluationFailed, FailureCode
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
-async def answer_read(
-    client: httpx2.AsyncClient, path: str, body: dict[str, Any], *, max_bytes: int
-) -> dict[str, Any]:
+async def answer_read(client: httpx2.AsyncClient, path: str, body: dict[str, Any], *, max_bytes: int) -> dict[str, Any]:
     """POST `body` as JSON; the answer's JSON object. `client` must not follow redirects.
 
     Raises `EvaluationFailed`: server_died (no answer, half of one, or none of HTTP), server_not_conformant (anything

@@ -22,6 +22,7 @@ from evaluator.sandbox import podman as backend
 from evaluator.sandbox.flags import id_map
 from evaluator.sandbox.mounts import owner_key
 from evaluator.sandbox.output import KEPT_BYTES, Output
+from tests.evaluator.sandbox.containers import SpecMaker
 from tests.evaluator.sandbox.test_podman import leftovers
 
 pytestmark = pytest.mark.container
@@ -130,6 +131,18 @@ def test_the_number_of_files_in_the_output_is_bounded(start: Start) -> None:
     with start("inodes", "/out", out_files=100) as ended:
         assert ended.failure is FailureCode.OUTPUT_TOO_LARGE
         assert len(os.listdir(ended.out_dir)) <= 102
+
+
+@pytest.mark.parametrize("program", ["fill", "inodes"])
+def test_a_server_has_room_for_a_socket_and_little_else(
+    podman: PodmanSandbox, spec: SpecMaker, intruder: str, tmp_path: Path, program: str
+) -> None:
+    made = spec(program, "/run/palimpsest", role="serve", image=intruder)
+    with pytest.raises(EvaluationFailed) as caught, podman.serve(made, scratch=tmp_path, log=tmp_path / "l", ready_s=5):
+        pass
+    assert caught.value.code is FailureCode.SERVER_NOT_READY
+    said = caught.value.detail.splitlines()
+    assert "full" in said and "16 MB" not in said if program == "fill" else int(said[-1].split()[2]) < 10, said
 
 
 def test_buffers_of_the_kernel_are_bounded(start: Start) -> None:
