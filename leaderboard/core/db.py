@@ -44,7 +44,7 @@ def database_retry(call: Callable[[], T], *, patience_s: float, stop: threading.
             if left <= 0 or (stop is not None and stop.is_set()):
                 raise
             logger.warning("database away; trying again", error=str(error).strip(), patience_s=round(left))
-            nap = min(pause * random.uniform(0.5, 1.0), left)
+            nap = min(pause * random.uniform(0.5, 1.0), left)  # nosec B311 # so that not all come back at once
             time.sleep(nap) if stop is None else stop.wait(nap)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 

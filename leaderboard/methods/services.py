@@ -273,7 +273,7 @@ def _repeat(image: str, earlier: Submission) -> Problem:
 
 def _accept(submission: Submission, report: dict[str, Any], resolved: str) -> Submission:
     digest, image_id = checks.image_digest(resolved), str(report.get("image_id", ""))[:80]
-    changes = {"resolved": resolved, "digest": digest, "image_id": image_id, "inspection": report}
+    changes: dict[str, Any] = {"resolved": resolved, "digest": digest, "image_id": image_id, "inspection": report}
     try:
         with audited():
             if submission_move(submission.id, SubmissionState.INSPECTING, SubmissionState.ACCEPTED, **changes):

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from evaluator.contract import HEAD_BYTES, archive_fault
 from leaderboard.accounts.models import User
+from leaderboard.audit.services import actor_of, audit_record, audited
 from leaderboard.core.problems import Conflict, Gone, NoSpace, Problem, Refused, TooLarge, problem_make
 from leaderboard.runs.doorbell import UPLOAD_FINISH, doorbell_ring
 from leaderboard.uploads import files, policies, selectors
@@ -56,12 +57,15 @@ def upload_create(*, user: User, size: int, filename: str = "", sha256: str = ""
         problems.append(problem_make("sha256", sha256, "is not a SHA-256", "give 64 hex digits in small letters"))
     policies.refuse_if(problems)
     now = timezone.now()
-    with files.folder_lock(), transaction.atomic():  # two at once must not both take the last place
+    with files.folder_lock(), audited():  # two at once must not both take the last place
         policies.room_check(User.objects.select_for_update().get(pk=user.pk), size)
         upload = Upload(owner=user, filename=filename, size=size, expected_sha256=sha256, fingerprint=fingerprint)
         upload.expires_at = policies.unfinished_until(now, opened_at=now)
         upload.save(force_insert=True)
         files.part_create(upload.id)
+        audit_record(
+            actor=actor_of(user), action="upload.create", target=upload, after={"size": size, "file": filename}
+        )
     return upload
 
 
@@ -112,13 +116,13 @@ def upload_finish(*, upload_id: str) -> Upload | None:
                 return _refuse(upload, problem_make("sha256", upload.expected_sha256, problem, remedy))
             # The hash first: should this process die after the move, the row knows which file is its own.
             Upload.objects.filter(id=upload.id, state=UploadState.CHECKING).update(sha256=sha256)
-            with files.folder_lock(), transaction.atomic():
+            with files.folder_lock(), audited():
                 if _complete(upload):
                     files.part_publish(upload.id, sha256)
     except files.PartBusy:
         return None
     except FileNotFoundError:
-        with files.folder_lock(), transaction.atomic():
+        with files.folder_lock(), audited():
             if not upload.sha256 or not files.archive_path(upload.sha256).is_file() or not _complete(upload):
                 problem = "was not found on the site's disk"
                 remedy = "upload it again; organisers: web and workers must share the folder `uploads`"
@@ -141,7 +145,7 @@ def upload_remove(*, upload: Upload, reason: str = "was discarded by its owner")
     if named is not None:
         problem = f"is the image of submission {named.id}"
         raise Conflict([problem_make("upload", upload.id, problem, "withdraw the submission first")])
-    _drop(upload, reason)
+    _drop(upload, reason, actor=actor_of(upload.owner))
 
 
 def uploads_sweep(*, now: datetime) -> int:
@@ -219,35 +223,49 @@ def _acknowledge(upload: Upload, end: int) -> int:
         changes["state"] = UploadState.CHECKING
     else:
         changes["expires_at"] = policies.unfinished_until(now, opened_at=upload.created_at)
-    with transaction.atomic():
+    with audited() if end == upload.size else transaction.atomic():
         changed = Upload.objects.filter(id=upload.id, state=UploadState.RECEIVING).update(**changes)
         if changed and end == upload.size:
+            _moved(upload, UploadState.RECEIVING, UploadState.CHECKING, actor_of(upload.owner))
             doorbell_ring(UPLOAD_FINISH, upload.id)
     return changed
+
+
+def _moved(upload: Upload, source: str, target: UploadState, actor: str, reason: str = "") -> None:
+    states = {"state": str(source)}, {"state": str(target)}
+    audit_record(
+        actor=actor, action="upload.transition", target=upload, reason=reason, before=states[0], after=states[1]
+    )
 
 
 def _complete(upload: Upload) -> bool:
     now = timezone.now()
     rows = Upload.objects.filter(id=upload.id, state=UploadState.CHECKING)
-    return bool(rows.update(state=UploadState.COMPLETE, expires_at=policies.finished_until(now), updated_at=now))
+    changed = rows.update(state=UploadState.COMPLETE, expires_at=policies.finished_until(now), updated_at=now)
+    if changed:
+        _moved(upload, UploadState.CHECKING, UploadState.COMPLETE, "inspection")
+    return bool(changed)
 
 
 def _refuse(upload: Upload, problem: Problem) -> Upload:
     received = files.part_length(upload.id) or 0
-    Upload.objects.filter(id=upload.id, state__in=OPEN).update(
-        state=UploadState.REFUSED, problems=[problem], received=received, updated_at=timezone.now()
-    )
+    with audited():
+        changed = Upload.objects.filter(id=upload.id, state__in=OPEN).update(
+            state=UploadState.REFUSED, problems=[problem], received=received, updated_at=timezone.now()
+        )
+        if changed:
+            _moved(upload, upload.state, UploadState.REFUSED, "inspection", problem["problem"])
     files.part_remove(upload.id)
     upload.refresh_from_db()
     return upload
 
 
-def _drop(upload: Upload, reason: str, *, before: datetime | None = None) -> int:
+def _drop(upload: Upload, reason: str, *, actor: str = "reaper", before: datetime | None = None) -> int:
     """The row first: no row may say that bytes are there which are not. `before`: only if it expired before this."""
     received = selectors.upload_offset(upload)
     remedy = "start a new upload"
     with files.folder_lock():
-        with transaction.atomic():
+        with audited():
             rows = Upload.objects.filter(id=upload.id, state=upload.state)
             if before is not None:
                 rows = rows.filter(expires_at__lt=before)  # a submission may have claimed it in this moment
@@ -257,6 +275,8 @@ def _drop(upload: Upload, reason: str, *, before: datetime | None = None) -> int
                 problems=[problem_make("upload", upload.id, reason, remedy)],
                 updated_at=timezone.now(),
             )
+            if changed:
+                _moved(upload, upload.state, UploadState.REMOVED, actor, reason)
         if changed:
             files.part_remove(upload.id)
             if upload.state == UploadState.COMPLETE and not selectors.archive_is_shared(upload):

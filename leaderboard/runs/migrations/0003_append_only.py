@@ -9,7 +9,7 @@ from leaderboard.core.append_only import append_only_table
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0001_initial'),
+        ('runs', '0002_suspicion_and_retries'),
     ]
 
     operations = [
