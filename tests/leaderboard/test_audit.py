@@ -30,8 +30,10 @@ from leaderboard.methods.services import submission_withdraw
 from leaderboard.runs import reaper, services, worker
 from leaderboard.runs.models import Run, RunEvent
 from leaderboard.runs.states import RunState
+from leaderboard.uploads.services import upload_finish
 from tests.leaderboard.conftest import Submit
 from tests.leaderboard.test_house import card, cards_write
+from tests.leaderboard.uploads.conftest import archive_make, tus_of
 
 pytestmark = pytest.mark.django_db
 
@@ -111,6 +113,22 @@ def test_a_submission_that_the_reaper_takes_back_is_in_it(submit: Submit, public
     entry = AuditEntry.objects.filter(object_type="submission").last()
     assert entry is not None
     assert (entry.actor, entry.before, entry.after) == ("reaper", {"state": "INSPECTING"}, {"state": "SUBMITTED"})
+
+
+def test_an_uploads_life_is_in_it(user: User, settings: Any) -> None:
+    settings.UPLOAD_DISK_RESERVE_MB = 0
+    tus = tus_of(user)
+    path = tus.send(archive_make())
+    ident = path.rstrip("/").rpartition("/")[2]
+    upload_finish(upload_id=ident)
+    assert tus.delete(path).status_code == 204
+    found = AuditEntry.objects.filter(object_type="upload", object_id=ident)
+    assert [(entry.actor, entry.before.get("state"), entry.after.get("state")) for entry in found] == [
+        ("user:ada", None, None),
+        ("user:ada", "RECEIVING", "CHECKING"),
+        ("inspection", "CHECKING", "COMPLETE"),
+        ("user:ada", "COMPLETE", "REMOVED"),
+    ]
 
 
 def test_a_refused_act_leaves_no_entry(queued: Run, user: User) -> None:
