@@ -69,12 +69,13 @@ def test_a_server_that_is_away_while_a_run_ends_gets_the_result_when_it_is_back(
 
 
 def test_the_queue_of_record_keeps_its_promises_on_postgresql(postgres: Postgres) -> None:
-    """Claims that race, fencing, the table of transitions and the reaper: the same tests, on production's database."""
+    """Claims that race, fencing, transitions, the reaper, the audit log: the same tests, on production's database."""
     postgres.create("palimpsest")
     environment = os.environ | {"TEST_DATABASE_URL": postgres.url("palimpsest")}
     environment.pop("PALIMPSEST_HOME", None)
+    files = ["tests/leaderboard/test_queue.py", "tests/leaderboard/test_audit.py"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/leaderboard/test_queue.py", "-k", "not only_what_the_table"],
+        [sys.executable, "-m", "pytest", "-q", *files, "-k", "not only_what_the_table"],
         cwd=ROOT,
         env=environment,
         text=True,
