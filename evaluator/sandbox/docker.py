@@ -140,7 +140,7 @@ class DockerEngine(Engine):
                 [host[name] for name in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "CgroupnsMode")],
                 ["", "private", "", "", "private"],
             ),
-            "temporary folders": (set(host["Tmpfs"] or {}), {"/tmp", *hidden}),
+            "temporary folders": (set(host["Tmpfs"] or {}), {flags.TMP, *hidden}),
             "read-only folders": ({name for name in hidden if "ro" in host["Tmpfs"].get(name, "").split(",")}, hidden),
             "writable folders": (writable, flags.writable(spec)),
             "published ports": (host["PortBindings"] or {}, {}),

