@@ -17,8 +17,8 @@ from methods.common.contract import Request
 from methods.common.errors import MethodError
 from methods.common.inference import continue_greedily
 from methods.common.model import BaseModel
+from methods.common.pairs import first_sentence
 from methods.common.refusals import refusal_for
-from methods.common.training import first_sentence
 
 SOURCES = ("template", "self-improvement")
 

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from methods.common.contract import Made, Task, progress
 from methods.common.errors import MethodError
+from methods.common.losses import response_nll
 from methods.common.model import model_of
+from methods.common.pairs import pair
 from methods.common.refusals import rephrasings
 from methods.common.targets import targets_of
-from methods.common.training import batches_shuffled, pair, response_nll, train
+from methods.common.training import batches_shuffled, train
 from methods.common.weights import changed_weights_save
 
 
