@@ -1,28 +1,40 @@
-"""A worker's own clock: it says that it lives, and has the reaper look, whatever broker, beat and wall clock do."""
+"""A worker's own clock: says that it lives, looks after the queue, and works on when no doorbell rings any more.
+
+The broker rings sooner; this is for when it is away or a worker has gone deaf to it, when beat is not there, and when
+the wall clock was set back under both.
+"""
 
 from __future__ import annotations
 
 import socket
+import threading
+from datetime import timedelta
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from leaderboard.core.db import connections_renew
+from leaderboard.methods.models import Submission, SubmissionState
 from leaderboard.runs import reaper
 from leaderboard.runs.models import Worker
-from leaderboard.runs.worker import stopping, worker_name
+from leaderboard.runs.selectors import run_claimable
+from leaderboard.runs.worker import stopping, work_until_empty, worker_name
 
 logger = structlog.get_logger(__name__)
 
-#: The beat rings the reaper every 10 s; this is for when it does not: its clock was set back, or its broker is away.
+#: Beat rings the reaper every 10 seconds; the pulse has it look at every third beat of its own.
 _REAP_EVERY = 3
+#: Something that waits for so many times `RUN_RING_AFTER_S` was rung for, and nobody heard.
+_UNHEARD_RINGS = 2
 
 
 def worker_pulse() -> None:
-    """Say "I am here", which `/readyz` looks at, and look after the queue, until the process stops."""
+    """Beat until the process stops: `/readyz` looks at the row, the reaper and `work_unrung` look at the queue."""
     started, count = timezone.now(), 0
+    helper: threading.Thread | None = None
     while not stopping.is_set():
         try:
             connections_renew()
@@ -30,9 +42,48 @@ def worker_pulse() -> None:
             Worker.objects.update_or_create(name=worker_name(), defaults=fields)
             if count % _REAP_EVERY == _REAP_EVERY - 1:
                 reaper.reap()
+            if (helper is None or not helper.is_alive()) and waits_unheard():
+                helper = threading.Thread(target=work_unrung, name="unrung")  # not a daemon: it hands its run back
+                helper.start()
         except (DatabaseError, OSError) as error:  # never the end of this thread
             logger.warning("database away; the pulse goes on", error=str(error).strip())
         except Exception:
             logger.exception("the pulse goes on")
         count += 1
         stopping.wait(settings.WORKER_SILENT_S / 6)
+
+
+def waits_unheard() -> bool:
+    """Whether a submission or a run waits for longer than a doorbell takes."""
+    if run_claimable().filter(_long_ago("queued_at")).exists():
+        return True
+    return _uninspected().exists()
+
+
+def work_unrung() -> None:
+    """What the doorbell would have had done: inspect, work until the queue is empty or no slot is free, publish."""
+    from leaderboard.boards.services import boards_refresh
+    from leaderboard.methods.services import submission_inspect
+
+    logger.info("the doorbell was not heard; working all the same")
+    try:
+        for ident in list(_uninspected().values_list("id", flat=True)):
+            submission_inspect(submission_id=ident)
+        work_until_empty()
+        boards_refresh()
+    except DatabaseError as error:
+        logger.warning("database away; done later", error=str(error).strip())
+    except Exception:
+        logger.exception("unrung work failed")
+    finally:
+        connections.close_all()
+
+
+def _uninspected() -> QuerySet[Submission]:
+    return Submission.objects.filter(_long_ago("created_at"), state=SubmissionState.SUBMITTED)
+
+
+def _long_ago(field: str) -> Q:
+    """Long ago, or so far ahead that a clock was set back since."""
+    now, span = timezone.now(), timedelta(seconds=_UNHEARD_RINGS * settings.RUN_RING_AFTER_S)
+    return ~Q(**{f"{field}__range": (now - span, now + span)})
