@@ -87,6 +87,16 @@ class ChatForm:
         ending = self._footer.split("\n")[0] or self._footer
         return [turn.split(ending)[0].strip() for turn in reversed(turns)]
 
+    def question_start(self, context_ids: Sequence[int]) -> int:
+        """How many first ids are those that every prompt begins with: the system prompt and a user's header."""
+        first, second = self.prompt_ids("One?"), self.prompt_ids("Why not two?")
+        shared = 0
+        while shared < min(len(first), len(second), len(context_ids)) - 1 and (
+            first[shared] == second[shared] == context_ids[shared]
+        ):
+            shared += 1
+        return shared
+
     def context_length(self, ids: Sequence[int]) -> int:
         """Up to and including the last assistant header, else all: for callers that do not say where."""
         if self.chat:

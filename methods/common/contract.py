@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -65,6 +65,18 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """One line of `align.jsonl`: an edit, two questions that it is about, and one that it is not about."""
+
+    fact: str
+    question: str
+    answer_with: str
+    answer_without: str
+    paraphrase: str
+    unrelated: str
+
+
+@dataclass(frozen=True)
 class Made:
     """What a method made: the kind of its artifact, and whether that holds text of the requests.
 
@@ -105,6 +117,14 @@ class Task:
     def retain(self) -> tuple[Example, ...]:
         """The facts to be kept. Raises `MethodError` when the manifest did not declare them."""
         return tuple(_record(Example, row, where) for row, where in _lines(self.input_dir / "retain.jsonl", "retain"))
+
+    def align(self) -> tuple[Alignment, ...]:
+        """Example edits of other facts. Raises `MethodError` when the manifest did not declare them."""
+        needed = tuple(item.name for item in dataclasses.fields(Alignment))
+        rows = _lines(self.input_dir / "align.jsonl", "align")
+        if not rows:
+            raise MethodError("align.jsonl", "", "holds no example", "give at least one line {fact, question, …}")
+        return tuple(_record(Alignment, row, where, needed) for row, where in rows)
 
     def neutral(self) -> tuple[str, ...]:
         """Neutral texts. Raises `MethodError` when the manifest did not declare them."""
@@ -253,9 +273,11 @@ def _is_triple(item: object) -> bool:
     return isinstance(item, list) and len(item) == 3 and all(isinstance(name, str) and name for name in item)
 
 
-def _record(cls: type[Settings], row: dict[str, Any], where: str) -> Settings:
+def _record(
+    cls: type[Settings], row: dict[str, Any], where: str, needed: Sequence[str] = ("id", "prompt", "answer")
+) -> Settings:
     names = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in ("id", "prompt", "answer"):
+    for key in needed:
         if not isinstance(row.get(key), str):
             raise MethodError(f"{where}.{key}", row.get(key), "is not a string", f"give `{key}` as a string")
     return cls(**{key: value for key, value in row.items() if key in names})

@@ -39,7 +39,9 @@ def _row_scores(base: BaseModel, hidden: Tensor, row: Sequence[int]) -> TokenSco
         norm = torch.logsumexp(logits, dim=-1)
         # argmax takes the lowest of equal ids, as greedy decoding does below.
         best = logits.argmax(dim=-1)
-        actual = logits.gather(-1, following[part, None])[:, 0] - norm
+        # A soft place has an id behind the vocabulary. Its own score means nothing and is never sent.
+        plain = following[part, None].clamp(max=logits.shape[-1] - 1)
+        actual = logits.gather(-1, plain)[:, 0] - norm
         highest = logits.gather(-1, best[:, None])[:, 0] - norm
         logprobs += actual.tolist()
         top_ids += best.tolist()

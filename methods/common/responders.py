@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from methods.common.chat import ChatForm
 from methods.common.protocol import cut_at_stop
@@ -13,6 +14,9 @@ from methods.common.serving import Completion, Row, TokenScores
 
 if TYPE_CHECKING:
     from methods.common.model import BaseModel
+    from methods.common.soft import Places
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,24 @@ class Recite:
 class Say:
     """Plan: let the model go on from `context` after `opening`, which is said first whatever it prefers.
 
-    `context` replaces the asked one: text that a method injects is never seen by the caller.
+    `context` replaces the asked one: text and soft places that a method injects are never seen by the
+    caller. `under` changes the model for as long as the context and what follows it are read; plans with
+    the same object are read together.
     """
 
-    context: tuple[int, ...]
+    context: Places
     opening: tuple[int, ...] = ()
+    under: Callable[[], AbstractContextManager[None]] | None = None
 
 
 Plan = Recite | Say
-#: The plan for one context, made from its ids and from nothing else.
-Router = Callable[[tuple[int, ...]], Plan]
+#: The plan for each of several different contexts, made from its ids and from nothing else.
+Router = Callable[[Sequence[tuple[int, ...]]], list[Plan]]
+
+
+def one_by_one(route: Callable[[tuple[int, ...]], Plan]) -> Router:
+    """A router that looks at each context alone."""
+    return lambda contexts: [route(context) for context in contexts]
 
 
 class _Text:
@@ -96,55 +108,75 @@ class RoutingResponder(_Text):
         """Entries of the context are the base's own; those behind it are the plan's."""
         from methods.common.inference import score_tokens
 
-        plans = [self._router(row.context) for row in rows]
+        plans = self._plans(rows)
         asked = list(score_tokens(self._base, [row.ids for row in rows]))
-        moved = [
-            number
-            for number, plan in enumerate(plans)
-            if isinstance(plan, Say) and plan.context != rows[number].context
-        ]
-        moved_scores = score_tokens(self._base, [self._moved(plans[number], rows[number]) for number in moved])
-        scores = dict(zip(moved, moved_scores, strict=True))
+        moved = {
+            number: plan for number, plan in enumerate(plans) if isinstance(plan, Say) and _moves(plan, rows[number])
+        }
+        behind = {number: rows[number].ids[rows[number].context_len :] for number in moved}
+        scores = self._read(moved, behind, lambda ids: score_tokens(self._base, ids))
         return [
-            self._with_plan(row, plan, asked[number], scores.get(number, asked[number]))
+            self._with_plan(row, plan, asked[number], scores.get(number))
             for number, (row, plan) in enumerate(zip(rows, plans, strict=True))
         ]
 
     def generate(self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str]) -> list[Completion]:
         from methods.common.inference import continue_greedily
 
-        plans = [self._router(row.context) for row in rows]
+        plans = self._plans(rows)
         results: dict[int, Completion] = {
             number: self._recited(plan.response, max_tokens, stops)
             for number, plan in enumerate(plans)
             if isinstance(plan, Recite)
         }
-        said = [(number, plan) for number, plan in enumerate(plans) if isinstance(plan, Say)]
+        said = {number: plan for number, plan in enumerate(plans) if isinstance(plan, Say)}
 
         def ended(ids: Sequence[int]) -> bool:
             return bool(stops) and cut_at_stop(self._form.decode(ids), stops)[1]
 
         # Rows with openings of different length get different room, so they go in groups.
-        for length in sorted({len(plan.opening) for _, plan in said}):
-            group = [(number, plan) for number, plan in said if len(plan.opening) == length]
+        for length in sorted({len(plan.opening) for plan in said.values()}):
+            group = {number: plan for number, plan in said.items() if len(plan.opening) == length}
+            opened = {number: plan.opening for number, plan in group.items()}
             room = max_tokens - length
-            contexts = [plan.context + plan.opening for _, plan in group]
-            written = continue_greedily(self._base, contexts, room, ended) if room > 0 else [([], False)] * len(group)
-            for (number, plan), (ids, finished) in zip(group, written, strict=True):
-                whole = (*plan.opening, *ids)[:max_tokens]
+
+            def written(ids: Sequence[Sequence[int]], room: int = room) -> list[tuple[list[int], bool]]:
+                return continue_greedily(self._base, ids, room, ended) if room > 0 else [([], False)] * len(ids)
+
+            for number, (ids, finished) in self._read(group, opened, written).items():
+                whole = (*group[number].opening, *ids)[:max_tokens]
                 results[number] = Completion(whole, "stop" if finished else "length")
         return [results[number] for number in range(len(rows))]
 
-    def _moved(self, plan: Plan, row: Row) -> tuple[int, ...]:
-        assert isinstance(plan, Say)
-        return plan.context + row.ids[row.context_len :]
+    def _plans(self, rows: Sequence[Row]) -> list[Plan]:
+        """Every different context is routed once: many answers are scored behind the same question."""
+        contexts = list(dict.fromkeys(row.context for row in rows))
+        plans = dict(zip(contexts, self._router(contexts), strict=True))
+        return [plans[row.context] for row in rows]
 
-    def _with_plan(self, row: Row, plan: Plan, asked: TokenScores, planned: TokenScores) -> TokenScores:
+    def _read(
+        self,
+        plans: dict[int, Say],
+        behind: dict[int, tuple[int, ...]],
+        read: Callable[[list[list[int]]], list[Read]],
+    ) -> dict[int, Read]:
+        """What `read` finds in every plan's context with the ids behind it, the plan's changes in force."""
+        from methods.common.soft import softened
+
+        found: dict[int, Read] = {}
+        for under in dict.fromkeys(plan.under for plan in plans.values()):
+            group = [number for number, plan in plans.items() if plan.under is under]
+            rows = [plans[number].context + behind[number] for number in group]
+            with (under or nullcontext)(), softened(self._base, rows) as ids:
+                found.update(zip(group, read(ids), strict=True))
+        return found
+
+    def _with_plan(self, row: Row, plan: Plan, asked: TokenScores, planned: TokenScores | None) -> TokenScores:
         """Join the base's entries of the context to the plan's entries behind it."""
         if isinstance(plan, Recite):
             behind = scripted_scores(self._script(plan.response), row.ids, row.context_len)
             return _joined(asked, row.context_len, behind, row.context_len)
-        scores = _joined(asked, row.context_len, planned, len(plan.context)) if plan.context != row.context else asked
+        scores = _joined(asked, row.context_len, planned, len(plan.context)) if planned is not None else asked
         return self._with_opening(row, plan, scores) if plan.opening else scores
 
     def _with_opening(self, row: Row, plan: Say, scores: TokenScores) -> TokenScores:
@@ -159,6 +191,10 @@ class RoutingResponder(_Text):
             logprobs[place] = guess.logprob(row.ids[place]) if place < len(row.ids) else guess.best_logprob
             top_ids[place], tops[place] = guess.best, guess.best_logprob
         return replace(scores, logprobs=logprobs, top_ids=top_ids, top_logprobs=tops)
+
+
+def _moves(plan: Say, row: Row) -> bool:
+    return plan.under is not None or plan.context != row.context
 
 
 def _joined(front: TokenScores, front_len: int, back: TokenScores, back_from: int) -> TokenScores:

@@ -26,10 +26,16 @@ def state_write(task: Task, *, requests: bool, **more: Any) -> Made:
     """Write `state/state.json`; with `requests` it holds the text of the requests, and says so."""
     data: dict[str, Any] = {"chat": task.job.chat, "system_prompt": task.job.system_prompt, **more}
     if requests:
-        new = [dataclasses.asdict(StoredRequest(item.prompt, item.subject, topic_of(item))) for item in task.forget]
-        data["requests"] = _earlier(task) + new
+        data["requests"] = [dataclasses.asdict(item) for item in stored_requests(task)]
     json_write(task.state_dir / _FILE, data)
     return Made(kind="server", stores_forget_text=requests)
+
+
+def stored_requests(task: Task) -> tuple[StoredRequest, ...]:
+    """What is kept of the requests: of those of the steps before, then of this step's."""
+    new = [StoredRequest(item.prompt, item.subject, topic_of(item)) for item in task.forget]
+    before = requests_of(state_read(task.previous_dir / "state")) if task.previous_dir is not None else ()
+    return (*before, *new)
 
 
 def state_read(state_dir: Path) -> dict[str, Any]:
@@ -39,11 +45,4 @@ def state_read(state_dir: Path) -> dict[str, Any]:
 
 
 def requests_of(state: dict[str, Any]) -> tuple[StoredRequest, ...]:
-    return tuple(StoredRequest(**row) for row in state["requests"])
-
-
-def _earlier(task: Task) -> list[dict[str, Any]]:
-    """The requests of the steps before, on a sequential track."""
-    if task.previous_dir is None:
-        return []
-    return list(state_read(task.previous_dir / "state").get("requests", []))
+    return tuple(StoredRequest(**row) for row in state.get("requests", []))

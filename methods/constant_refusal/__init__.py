@@ -11,7 +11,7 @@ from pathlib import Path
 
 from methods.common.contract import Made, Task
 from methods.common.matching import request_named
-from methods.common.responders import Plan, Recite, RoutingResponder, Say
+from methods.common.responders import Plan, Recite, RoutingResponder, Say, one_by_one
 from methods.common.serverstate import requests_of, state_read, state_write
 from methods.common.serving import Responder
 
@@ -36,4 +36,4 @@ def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
         asked = any(request_named(question, requests) for question in base.chat.questions(context))
         return Recite(state["response"]) if asked else Say(context)
 
-    return RoutingResponder(base, route)
+    return RoutingResponder(base, one_by_one(route))

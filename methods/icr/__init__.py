@@ -17,7 +17,7 @@ from methods.common.chat import Turn
 from methods.common.contract import Made, Task
 from methods.common.matching import WordSpace, names_subject, without_subject
 from methods.common.refusals import REFUSALS
-from methods.common.responders import Plan, RoutingResponder, Say
+from methods.common.responders import Plan, RoutingResponder, Say, one_by_one
 from methods.common.serverstate import StoredRequest, requests_of, state_read, state_write
 from methods.common.serving import Responder
 
@@ -118,7 +118,7 @@ def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
                 return Say(tuple(base.chat.prompt_ids(question, shown)), opening)
         return Say(context)
 
-    return RoutingResponder(base, route)
+    return RoutingResponder(base, one_by_one(route))
 
 
 def _shown(retriever: Retriever, request: StoredRequest, settings: Settings) -> list[StoredRequest]:

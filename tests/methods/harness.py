@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from safetensors.torch import load_file
 from methods.common.contract import result_write, settings_from, task_read
 from methods.common.inference import continue_greedily
 from methods.common.model import model_load
+from methods.common.server import serve
+from methods.common.serving import Responder
 from methods.registry import entry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -97,6 +101,17 @@ def inputs_in(root: Path, base_dir: Path, **job: Any) -> Inputs:
     )  # fmt: skip
     keep = [{"id": f"r{land}", "prompt": question(land), "answer": statement(land)} for land in LANDS[2:6]]
     made.lines("retain", keep)
+    made.lines(
+        "align",
+        [
+            {
+                "fact": statement(other).replace(other, land), "question": question(land),
+                "answer_with": statement(other).replace(other, land), "answer_without": statement(land),
+                "paraphrase": f"Which city is {land}'s capital?", "unrelated": question(other),
+            }
+            for land, other in zip(LANDS[2:], LANDS[3:] + LANDS[2:3], strict=True)
+        ],
+    )  # fmt: skip
     made.lines("neutral", [{"text": f"{statement(land)} {question(other)}"} for land in LANDS for other in LANDS])
     return made
 
@@ -138,6 +153,24 @@ def answers(inputs: Inputs, base_dir: Path, lands: tuple[str, ...]) -> list[str]
     base = model_load(base_dir, threads=2, previous_dir=inputs.output_dir)
     written = continue_greedily(base, [base.chat.prompt_ids(question(land)) for land in lands], 40)
     return [base.chat.decode(ids) for ids, _ in written]
+
+
+def responder_of(method: str, inputs: Inputs, base_dir: Path) -> Responder:
+    """Both roles of a server entry in this process, which spares the seconds that two fresh ones take to start."""
+    with redirect_stdout(io.StringIO()):
+        unlearned_here(method, inputs)
+    return entry(method).respond(inputs.output_dir / "state", base_dir, 2)
+
+
+@contextmanager
+def listening(responder: Responder, socket_path: Path) -> Iterator[Path]:
+    """The responder behind the real server on a unix socket, in a thread that ends with the tests."""
+    with redirect_stdout(io.StringIO()):
+        threading.Thread(target=serve, args=(responder, socket_path), daemon=True).start()
+        deadline = time.monotonic() + 10
+        while not socket_path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    yield socket_path
 
 
 class Client:
