@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from methods.common.losses import response_nll
 from methods.common.model import BaseModel, states_of
+from methods.common.pairs import Pair
 from methods.common.soft import Places, Soft, softened
-from methods.common.training import Pair, response_nll
 
 
 def with_prefix(base: BaseModel, context: Sequence[int], prefix: Tensor) -> Places:
@@ -34,12 +35,6 @@ def next_token(base: BaseModel, contexts: Sequence[Places]) -> Tensor:
     with softened(base, contexts) as rows:
         hidden = states_of(base, rows)
         return base.logits(torch.stack([hidden[row, len(ids) - 1] for row, ids in enumerate(rows)]))
-
-
-def divergence(before: Tensor, after: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean KL(before || after) of next-token logits, in nats, at a temperature."""
-    own, other = (before / temperature).log_softmax(-1), (after / temperature).log_softmax(-1)
-    return nn.functional.kl_div(other, own, log_target=True, reduction="batchmean")
 
 
 def embedding_scale(base: BaseModel) -> float:

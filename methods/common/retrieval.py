@@ -19,8 +19,8 @@ from torch import Tensor
 from methods.common.contract import Task
 from methods.common.errors import MethodError
 from methods.common.model import BaseModel
-from methods.common.reading import states_entering
 from methods.common.responders import Plan, Router, Say
+from methods.common.states import block_states
 
 
 class AnswerStates:
@@ -28,13 +28,15 @@ class AnswerStates:
 
     def __init__(self, base: BaseModel, layer: int) -> None:
         self._base = base
-        self._block = base.layers[layer]
+        self._below = max(layer - 1, 0)
 
     def of_contexts(self, contexts: Sequence[Sequence[int]]) -> Tensor:
         """One state a context of token ids, (contexts, width)."""
         if not contexts:
             return torch.empty(0, self._base.model.config.get_text_config().hidden_size)
-        return torch.stack([states[-1] for states in states_entering(self._base, self._block, contexts)]).float().cpu()
+        with torch.no_grad():
+            found = block_states(self._base, self._below, contexts)
+        return torch.stack([states[-1] for states in found]).float().cpu()
 
     def of_questions(self, questions: Sequence[str]) -> Tensor:
         """One state a question, each asked alone in the chat form, (questions, width)."""

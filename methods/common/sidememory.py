@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from methods.common.contract import Request, Task, progress
 from methods.common.model import BaseModel, model_of
-from methods.common.reading import UpperBlocks, states_entering, value_hook
 from methods.common.refusals import refusal_for, rephrasings
 from methods.common.responders import Plan, Router, Say
 from methods.common.retrieval import tensors_load, tensors_save
+from methods.common.states import block_keys
+from methods.common.upper import UpperBlocks, value_hook
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Shards:
 
 def last_keys(base: BaseModel, layer: int, contexts: Sequence[Sequence[int]]) -> Tensor:
     """a, the key at the last token of every context, (contexts, keys)."""
-    return torch.stack([keys[-1] for keys in states_entering(base, base.down_projection(layer), contexts)])
+    with torch.no_grad():
+        return torch.stack([keys[-1] for keys in block_keys(base, layer, contexts)])
 
 
 def activation(keys: Tensor, delta: Tensor) -> Tensor:

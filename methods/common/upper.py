@@ -1,4 +1,4 @@
-"""States inside the base, read off a forward pass that ends where they are read, or that starts there."""
+"""The upper part of a forward pass, run again and again while something in it is searched."""
 
 from __future__ import annotations
 
@@ -9,38 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.common.model import BaseModel, batches_by_length, padded
-
-_TOKENS_PER_BATCH = 2048
-
-
-class _Deep(Exception):
-    """Raised by a hook once the module of interest has been reached: the rest need not be computed."""
-
-
-@torch.no_grad()
-def states_entering(base: BaseModel, module: nn.Module, rows: Sequence[Sequence[int]]) -> list[Tensor]:
-    """What enters `module` at every token of every row: one (time, width) tensor a row."""
-    seen: list[Tensor] = []
-
-    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.append(args[0] if args else kwargs["hidden_states"])
-        raise _Deep
-
-    found: list[Tensor] = [torch.empty(0)] * len(rows)
-    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        for group in batches_by_length([len(row) for row in rows], _TOKENS_PER_BATCH):
-            ids, mask = padded([rows[index] for index in group], base.pad_id)
-            try:
-                base.trunk(input_ids=ids.to(base.device), attention_mask=mask.to(base.device), use_cache=False)
-            except _Deep:
-                states = seen.pop()
-            for place, index in enumerate(group):
-                found[index] = states[place, : len(rows[index])].detach().clone()
-    finally:
-        handle.remove()
-    return found
+from methods.common.model import BaseModel, padded
 
 
 class UpperBlocks:

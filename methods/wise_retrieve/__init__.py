@@ -1,0 +1,39 @@
+"""WISE-Retrieve: several side memories, and each question goes through the one that responds most to it.
+
+Wang et al., "WISE: Rethinking the Knowledge Memory for Lifelong Model Editing of Large Language Models",
+NeurIPS 2024. With W_v the down projection and W_v'_1 ... W_v'_k the shards that edits were written into,
+
+    a question x goes through  W_v'_j,  j = argmax act_j(x),  if act_j(x) > act_ratio min over edits of act_j
+                               W_v  otherwise
+
+The memory, its masks and its margins are in methods/common/sidememory.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from methods.common.contract import Made, Task
+from methods.common.model import model_load
+from methods.common.responders import RoutingResponder
+from methods.common.serverstate import state_read, state_write
+from methods.common.serving import Responder
+from methods.common.sidememory import SideSettings, shards_load, shards_save, shards_written, side_router
+
+
+@dataclass(frozen=True)
+class Settings(SideSettings):
+    """Those of the side memory; see docs/methods/wise.md."""
+
+
+def unlearn(task: Task, settings: Settings) -> Made:
+    _, layer, shards = shards_written(task, settings)
+    shards_save(task.state_dir, shards)
+    return state_write(task, requests=False, layer=layer, act_ratio=settings.act_ratio)
+
+
+def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
+    state = state_read(state_dir)
+    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    return RoutingResponder(base, side_router(base, state["layer"], shards_load(state_dir), state["act_ratio"]))
