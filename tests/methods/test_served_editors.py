@@ -99,11 +99,7 @@ def test_it_passes_every_check_that_the_platform_makes_of_a_server(
     made: Callable[[str], Made], base_dir: Path, name: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, listening(made(name).responder, Path(folder) / "s") as socket:
-        subject = RemoteSubject(socket, seed=0)
-        try:
-            server_check(EvaluatorLM(subject, tokenizer_load(base_dir)))
-        finally:
-            subject.close()
+        server_check(EvaluatorLM(RemoteSubject(socket, seed=0), tokenizer_load(base_dir)))
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name not in REQUEST_INDEPENDENT])
