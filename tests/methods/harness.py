@@ -123,7 +123,7 @@ def run_unlearn(method: str, inputs: Inputs) -> subprocess.CompletedProcess[str]
         "PALIMPSEST_OUT": str(inputs.output_dir),
     }
     command = [sys.executable, "-m", "methods", "unlearn", "--method", method]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def unlearned(method: str, inputs: Inputs) -> Inputs:
