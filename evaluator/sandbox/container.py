@@ -22,6 +22,8 @@ from evaluator.sandbox.protocol import ContainerSpec
 _MB = 1 << 20
 #: Between our clock's start and the method's first instruction lies the engine's own work.
 _START_GRACE_S = 1.0
+#: What a removal by somebody else may take from the end of the program to that of its record.
+_REMOVAL_S = 2.0
 _ENGINE_CODES = frozenset({125, 126, 127})
 #: What the engine says of a program that a SIGKILL ended. A program may exit with this number, too.
 KILLED = 137
@@ -190,7 +192,20 @@ class Container:
             return FailureCode.OUTPUT_TOO_LARGE, f"filled /out ({room}) and exited with {code}"
         if self.meter.processes_reached(pids := self.engine.pids_limit(limits)):
             return FailureCode.TOO_MANY_PROCESSES, f"reached its limit of {pids} processes, exited with {code}"
+        if code == KILLED and self._vanishes():
+            return FailureCode.PLATFORM_ERROR, "the container was removed from outside"
         return FailureCode.METHOD_ERROR, f"exited with {code}"
+
+    def _vanishes(self) -> bool:
+        """Whether somebody is just removing it: its end comes before that of its record, which may take two tries."""
+        ends = time.monotonic() + _REMOVAL_S
+        while time.monotonic() < ends:
+            try:
+                self.report()
+            except EngineError:
+                return True
+            time.sleep(0.1)
+        return False
 
     def close(self) -> None:
         """Remove container, volume and counters. Never raises for what is already gone."""

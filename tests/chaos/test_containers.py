@@ -42,7 +42,8 @@ def strike(sandbox: PodmanSandbox, run_id: str, how: str, *, role: str = "") -> 
     if how == "kill":
         os.kill(pid, signal.SIGKILL)
     else:
-        sandbox.engine.run("rm", "--force", "--time", "0", ident)
+        while sandbox.engine.run("container", "exists", ident, check=False).returncode == 0:
+            sandbox.engine.remove(ident)  # a mount of it may be busy the first time
 
 
 def unlearn(sandbox: PodmanSandbox, spec: ContainerSpec, tmp_path: Path) -> ContainerExit:
