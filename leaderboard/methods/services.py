@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import slugify
@@ -19,6 +19,7 @@ from evaluator.contract import Manifest
 from leaderboard.accounts.models import User
 from leaderboard.audit.services import actor_of, audit_record, audited
 from leaderboard.benchmarks.models import Release
+from leaderboard.core.db import connections_renew
 from leaderboard.core.problems import Conflict, Duplicate, NotAllowed, Problem, QuotaSpent, Refused, problem_make
 from leaderboard.methods import checks, policies
 from leaderboard.methods.models import SUBMISSION_TRANSITIONS, Kind, Method, Submission, SubmissionState
@@ -244,7 +245,16 @@ def _inspect(submission: Submission) -> Answer:
         manifest.write_text(json.dumps(submission.manifest))
         arguments = ["inspect", "--image", submission.image, "--manifest", str(manifest)]
         arguments += ["--backend", settings.EVALUATOR_BACKEND]
-        return evaluator_call(arguments, wall_s=settings.INSPECT_WALL_S)
+        return evaluator_call(arguments, wall_s=settings.INSPECT_WALL_S, beat=lambda: _inspection_beat(submission.id))
+
+
+def _inspection_beat(submission_id: str) -> None:
+    """Say that the inspection goes on; a database that is away for a moment is no reason to end it."""
+    try:
+        Submission.objects.filter(id=submission_id, state=SubmissionState.INSPECTING).update(updated_at=timezone.now())
+    except OperationalError as error:
+        logger.warning("database away; the inspection goes on", submission=submission_id, error=str(error))
+        connections_renew()
 
 
 def _report(answer: Answer) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,11 @@ def evaluator_start(arguments: Sequence[str], *, log: Path) -> subprocess.Popen[
         )
 
 
-def evaluator_call(arguments: Sequence[str], *, wall_s: float) -> Answer:
-    """Run a short command to its end; its whole group is killed past `wall_s` seconds."""
+def evaluator_call(arguments: Sequence[str], *, wall_s: float, beat: Callable[[], object] = int) -> Answer:
+    """Run a short command to its end; its whole group is killed past `wall_s` seconds.
+
+    `beat` is called every `RUN_HEARTBEAT_S` seconds meanwhile, to say that somebody is still at it.
+    """
     process = subprocess.Popen(
         [*settings.EVALUATOR_COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
@@ -101,13 +104,17 @@ def evaluator_call(arguments: Sequence[str], *, wall_s: float) -> Answer:
         text=True,
         errors="replace",
     )
-    try:
-        out, err = process.communicate(timeout=wall_s)
-    except subprocess.TimeoutExpired:
-        group_stop(process, grace_s=settings.RUN_KILL_GRACE_S)
-        out, err = process.communicate()
-        return Answer(None, out, err)
-    return Answer(process.returncode, out, err)
+    ends = time.monotonic() + wall_s
+    while (left := ends - time.monotonic()) > 0:
+        try:
+            out, err = process.communicate(timeout=min(left, settings.RUN_HEARTBEAT_S))
+        except subprocess.TimeoutExpired:
+            beat()
+        else:
+            return Answer(process.returncode, out, err)
+    group_stop(process, grace_s=settings.RUN_KILL_GRACE_S)
+    out, err = process.communicate()
+    return Answer(None, out, err)
 
 
 def group_stop(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, grace_s: float) -> None:

@@ -119,9 +119,9 @@ def reap_orphans() -> int:
 
 
 def reap_uninspected(*, now: datetime) -> int:
-    """A submission whose inspection never began or never ended."""
+    """A submission whose inspection never began, or whose inspector fell silent."""
     waiting = now - timedelta(seconds=settings.RUN_RING_AFTER_S)
-    dead = now - timedelta(seconds=settings.INSPECT_WALL_S + 30)
+    dead = now - timedelta(seconds=2 * settings.RUN_LEASE_TTL_S)
     ahead = now + timedelta(seconds=settings.INSPECT_WALL_S)  # written before a clock was set back
     unsure = Q(updated_at__lt=dead) | Q(updated_at__gt=ahead)
     stuck = Submission.objects.filter(unsure, state=SubmissionState.INSPECTING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -294,6 +295,29 @@ def test_a_submission_whose_inspector_died_is_inspected_again(
     submission.refresh_from_db()
     assert submission.state == SubmissionState.SUBMITTED
     assert heard == [(doorbell.SUBMISSION_INSPECT, submission.id)]
+
+
+def test_an_inspection_that_beats_is_not_taken_away_however_long_it_takes(
+    user: User, public: Release, settings: Any
+) -> None:
+    """And one whose worker was killed waits a minute, not as long as the largest image may take."""
+    from leaderboard.methods import services as method_services
+
+    submission = method_services.submission_create(
+        user=user, image=digest_make(), manifest=manifest_make(), releases=[public.slug], tryout=False
+    )
+    old = timezone.now() - timedelta(seconds=2 * settings.RUN_LEASE_TTL_S + 5)
+    Submission.objects.filter(id=submission.id).update(state=SubmissionState.INSPECTING, updated_at=old)
+    settings.RUN_HEARTBEAT_S = 0.1
+    settings.EVALUATOR_COMMAND = [sys.executable, "-c", "import time; time.sleep(0.5); print('{}')"]
+    answer = method_services._inspect(submission)
+    assert (answer.code, answer.stdout) == (0, "{}\n")
+    reaper.reap_uninspected(now=timezone.now())
+    submission.refresh_from_db()
+    assert submission.state == SubmissionState.INSPECTING
+    reaper.reap_uninspected(now=timezone.now() + timedelta(seconds=2 * settings.RUN_LEASE_TTL_S + 5))
+    submission.refresh_from_db()
+    assert submission.state == SubmissionState.SUBMITTED
 
 
 # --- cancel and retry ------------------------------------------------------------------------------------------------
