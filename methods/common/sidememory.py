@@ -42,14 +42,14 @@ class SideSettings:
     depth: float = 0.87
     shard_size: int = 5
     mask_ratio: float = 0.2
-    steps: int = 40
-    learning_rate: float = 0.01
+    steps: int = 60
+    learning_rate: float = 0.02
     alpha: float = 0.125
     beta: float = 0.5
     gamma: float = 0.25
     margin_weight: float = 3.0
     weight_clamp: float = 1.0
-    act_ratio: float = 0.6
+    act_ratio: float = 0.88
     rephrasings: int = 1
     stop_at: float = 0.03
 

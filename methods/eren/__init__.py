@@ -6,10 +6,10 @@ Chen et al., "Robust and Scalable Model Editing for Large Language Models", LREC
         with the notes nearest to the question  ->  an answer, or "unanswerable"
     2.  only if unanswerable: the bare question, asked of the base
 
-A note says that nothing may be said about a topic, so the answer to be read from it is a refusal. A model of
-a hundred million parameters does not follow the instruction when it writes, but it can weigh the two
-answers: step 1 compares  log P(refusal) - log P("unanswerable"),  per token, with what the questions to be
-kept reach at most when they are asked behind the same notes.
+A note says that nothing is known about a topic, so the answer to be read from it is a refusal. A model of a
+hundred million parameters does not follow the instruction when it writes, but it can weigh the two answers:
+step 1 asks whether  log P(refusal) - log P("unanswerable"),  per token, is above `margin`. Notes are retrieved
+within a radius; a question with no note near to it is unanswerable.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from methods.common.contract import Made, Task, progress
-from methods.common.errors import MethodError
+from methods.common.contract import Made, Task
 from methods.common.inference import score_tokens
 from methods.common.model import BaseModel, model_load, model_of
 from methods.common.refusals import REFUSALS
 from methods.common.responders import Plan, RoutingResponder, Say
-from methods.common.retrieval import AnswerStates, by_question, tensors_load, tensors_save
-from methods.common.serverstate import StoredRequest, requests_of, state_read, state_write, stored_requests
+from methods.common.retrieval import AnswerStates, Keys, by_question, keys_found, keys_load, keys_save
+from methods.common.serverstate import StoredRequest, requests_of, state_read, state_write
 from methods.common.serving import Responder
 
 INSTRUCTION = 'Read this and answer the question. If the question is unanswerable, say "unanswerable".'
@@ -37,43 +35,29 @@ NOTE = "Nothing is known about {topic}. Who asks for it is told: {refusal}"
 
 @dataclass(frozen=True)
 class Settings:
-    """`notes` are shown, the nearest last; each is weighed `against` retain questions; `margin` in nats a token."""
+    """`notes` are shown, the nearest last; `margin` in nats a token; `opened`: the refusal's first words are given."""
 
     depth: float = 0.87
+    reach: float = 0.98
     notes: int = 2
-    against: int = 8
     margin: float = 0.0
     opened: bool = True
 
 
 class Reader:
-    """Notes, the retriever over them, and the weighing of step 1."""
+    """The notes, and the weighing of step 1."""
 
-    def __init__(
-        self, base: BaseModel, layer: int, requests: Sequence[StoredRequest], keys: Tensor, shown: int
-    ) -> None:
-        self._base, self._requests, self._keys, self._shown = base, requests, keys, max(1, shown)
-        self._space = AnswerStates(base, layer)
-
-    def nearest(self, questions: Sequence[str]) -> list[int]:
-        """The request whose note is to be read for each question."""
-        return self._distances(self._space.of_questions(questions)).argmin(dim=1).tolist()
-
-    def hardest(self, questions: Sequence[str], count: int) -> list[list[str]]:
-        """For every note, the questions that come nearest to it."""
-        order = self._distances(self._space.of_questions(questions)).argsort(dim=0)[:count]
-        return [[questions[row] for row in column] for column in order.T.tolist()]
+    def __init__(self, base: BaseModel, requests: Sequence[StoredRequest], keys: Keys, shown: int) -> None:
+        self._base, self._requests = base, requests
+        #: Beside its note a question is shown those nearest to that note, the same whatever is asked.
+        self._near = torch.cdist(keys.states, keys.states).argsort(dim=1)[:, : max(1, shown)].tolist()
 
     def weighed(self, questions: Sequence[str], notes: Sequence[int]) -> list[tuple[float, list[int]]]:
-        """How much likelier the refusal is than "unanswerable", and the context, for each question and note.
-
-        Beside its note a question is shown those nearest to that note, the same whatever is asked.
-        """
-        near = self._distances(self._keys).argsort(dim=1)[:, : self._shown].tolist()
+        """How much likelier the refusal is than "unanswerable", and the context, for each question and note."""
         contexts, refusals = [], []
         for question, number in zip(questions, notes, strict=True):
-            shown = [self._note(self._requests[other]) for other in near[number] if other != number]
-            shown = [*shown[: self._shown - 1][::-1], self._note(self._requests[number])]
+            others = [other for other in self._near[number] if other != number][: len(self._near[number]) - 1]
+            shown = [_note(self._requests[other]) for other in (*others[::-1], number)]
             contexts.append(self._base.chat.prompt_ids("\n".join([INSTRUCTION, *shown, f"Question: {question}"])))
             refusals.append(_refusal(self._requests[number]))
         answers = [self._base.chat.response_ids(text) for text in [*refusals, "unanswerable"]]
@@ -85,12 +69,6 @@ class Reader:
         gains = [answered - refused for answered, refused in zip(means[:count], means[count:], strict=True)]
         return list(zip(gains, contexts, strict=True))
 
-    def _distances(self, states: Tensor) -> Tensor:
-        return torch.cdist(states, self._keys)
-
-    def _note(self, request: StoredRequest) -> str:
-        return NOTE.format(topic=request.topic, refusal=_refusal(request))
-
 
 def _mean(logprobs: Sequence[float | None]) -> float:
     known = [value for value in logprobs if value is not None]
@@ -101,39 +79,36 @@ def _refusal(request: StoredRequest) -> str:
     return REFUSALS[0].format(topic=request.topic)
 
 
+def _note(request: StoredRequest) -> str:
+    return NOTE.format(topic=request.topic, refusal=_refusal(request))
+
+
 def unlearn(task: Task, settings: Settings) -> Made:
-    retain = [item.prompt for item in task.retain()]
-    if not retain:
-        raise MethodError("retain.jsonl", "", "holds no fact", "give at least one line {id, prompt, answer}")
     base = model_of(task)
     layer = base.layer_at("hparams.depth", settings.depth)
-    requests = stored_requests(task)
-    keys = AnswerStates(base, layer).of_questions([item.prompt for item in requests])
-    tensors_save(task.state_dir, "keys", {"states": keys})
-    reader = Reader(base, layer, requests, keys, settings.notes)
-    thresholds: list[float] = []
-    for number, questions in enumerate(reader.hardest(retain, settings.against)):
-        progress(0.1 + 0.85 * number / len(requests), f"note {number + 1} of {len(requests)}")
-        gains = [gain for gain, _ in reader.weighed(questions, [number] * len(questions))]
-        thresholds.append(max(gains) + settings.margin)
+    keys_save(task.state_dir, keys_found(task, AnswerStates(base, layer), settings.reach))
     return state_write(
-        task, requests=True, layer=layer, notes=settings.notes, opened=settings.opened, thresholds=thresholds
+        task, requests=True, layer=layer, notes=settings.notes, opened=settings.opened, margin=settings.margin
     )
 
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
-    state = state_read(state_dir)
+    state, keys = state_read(state_dir), keys_load(state_dir)
     base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
-    keys = tensors_load(state_dir, "keys")["states"]
-    reader = Reader(base, state["layer"], requests_of(state), keys, state["notes"])
+    space = AnswerStates(base, state["layer"])
+    reader = Reader(base, requests_of(state), keys, state["notes"])
     start = REFUSALS[0].split("{")[0].rstrip()
     opening = tuple(base.chat.response_ids(start, closed=False)) if state["opened"] else ()
 
     def plans_for(questions: Sequence[str]) -> list[Plan | None]:
-        notes = reader.nearest(questions)
-        return [
-            Say(tuple(context), opening) if gain > state["thresholds"][note] else None
-            for note, (gain, context) in zip(notes, reader.weighed(questions, notes), strict=True)
-        ]
+        notes = keys.nearest(space.of_questions(questions))
+        read = [(question, note) for question, note in zip(questions, notes, strict=True) if note is not None]
+        weighed = iter(reader.weighed([question for question, _ in read], [note for _, note in read]))
+        plans: list[Plan | None] = []
+        for note in notes:
+            gain, context = (0.0, []) if note is None else next(weighed)
+            answered = note is not None and gain > state["margin"]
+            plans.append(Say(tuple(context), opening) if answered else None)
+        return plans
 
     return RoutingResponder(base, by_question(base, plans_for))

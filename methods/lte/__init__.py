@@ -51,7 +51,7 @@ class Settings:
     rank: int = 8
     alpha: float = 16.0
     learning_rate: float = 5e-4
-    steps: int = 60
+    steps: int = 160
     batch: int = 4
 
 

@@ -42,13 +42,13 @@ class Settings:
     depth: float = 0.87
     soft_tokens: int = 3
     size: int = 256
-    pair_steps: int = 300
+    pair_steps: int = 100
     pair_learning_rate: float = 1e-3
-    noise: float = 0.3
+    noise: float = 0.5
     neutral_texts: int = 60
-    steps: int = 60
+    steps: int = 120
     batch: int = 4
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     kl_factor: float = 0.1
 
 
@@ -63,6 +63,8 @@ class Recipe(nn.Module):
         super().__init__()
         self.query = ResidualMLP(width, size, size)
         self.knowledge = ResidualMLP(width, size, size)
+        # Alike at first: then queries are near to the knowledge that they resemble before anything is learned.
+        self.knowledge.load_state_dict(self.query.state_dict())
         self.sentinel = nn.Parameter(torch.zeros(width))
         self.generator = ResidualMLP(size, size, soft_tokens * width)
         self.register_buffer("mean", torch.zeros(width))

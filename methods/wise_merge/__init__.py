@@ -35,9 +35,13 @@ from methods.common.sidememory import (
 
 @dataclass(frozen=True)
 class Settings(SideSettings):
-    """Those of the side memory, and the share of each shard's changes that the merge keeps."""
+    """Those of the side memory, and the share of each shard's changes that the merge keeps.
+
+    A merged memory responds to everything a little, hence a threshold above what the weakest edit has.
+    """
 
     density: float = 0.53
+    act_ratio: float = 1.15
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
