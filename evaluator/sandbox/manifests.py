@@ -182,7 +182,7 @@ def one_image(data: bytes, read: Callable[[Descriptor], bytes]) -> tuple[bytes, 
         kind = json_read(_Typed, data, "index")
         if kind.media_type in _MANIFESTS or (not kind.media_type and kind.layers is not None):
             manifest = json_read(ImageManifest, data, "manifest")
-            _manifest_check(manifest)
+            manifest_check(manifest)
             return data, manifest
         if kind.media_type and kind.media_type not in _INDEXES:
             problem = "is neither an image nor an index of images"
@@ -207,17 +207,6 @@ def _only(index: Index) -> Descriptor:
             f"save or push one image only, built with --platform linux/{here}",
         )
     return found[0]
-
-
-def _manifest_check(manifest: ImageManifest) -> None:
-    """Refuse what names no image, or layers that lie elsewhere."""
-    remedy = "build it as an ordinary image, and save or push it again"
-    if manifest.config.media_type not in _CONFIGS:
-        raise ImageRefused("manifest.config", shown(manifest.config.media_type), "is not an image's", remedy)
-    for number, layer in enumerate(manifest.layers):
-        if layer.urls or "tar" not in layer.media_type or "encrypted" in layer.media_type:
-            problem = "is not a plain layer of this image"
-            raise ImageRefused(f"layers[{number}]", shown(layer.media_type), problem, remedy)
 
 
 class _Typed(Part):

@@ -78,15 +78,7 @@ def run_execute(lease: Lease) -> None:
             _execute(lease)
         except (OutputsBad, TraceRefused, OSError, ValueError) as error:
             log.exception("platform failure")
-            detail = f"{type(error).__name__}: {error}"
-            _patient(
-                lambda: services.run_fail(
-                    lease=lease,
-                    code=FailureCode.PLATFORM_ERROR,
-                    detail=detail,
-                    reason="The platform failed; the run is repeated.",
-                )
-            )
+            _platform_failed(lease, f"{type(error).__name__}: {error}")
     except LeaseLost:
         log.warning("lease lost; left to its new owner")
     except DATABASE_AWAY as error:
@@ -95,6 +87,12 @@ def run_execute(lease: Lease) -> None:
 
 def _patient(call: Callable[[], T]) -> T:
     return database_retry(call, patience_s=settings.DATABASE_PATIENCE_S, stop=stopping)
+
+
+def _platform_failed(lease: Lease, detail: str, log_tail: str = "") -> None:
+    reason = "The platform failed; the run is repeated."
+    code = FailureCode.PLATFORM_ERROR
+    _patient(lambda: services.run_fail(lease=lease, code=code, detail=detail, log_tail=log_tail, reason=reason))
 
 
 def backend_check() -> bool:
@@ -204,15 +202,7 @@ def _settle(lease: Lease, run: Run, ended_by: str, code: int, folder: Path) -> N
     else:
         said = progress.detail if progress else ""
         detail = f"the evaluator ended with {code}\n{said}\n{file_tail(folder / 'evaluator.log', 8000)}"
-        _patient(
-            lambda: services.run_fail(
-                lease=lease,
-                code=FailureCode.PLATFORM_ERROR,
-                detail=detail,
-                log_tail=log_tail,
-                reason="The platform failed; the run is repeated.",
-            )
-        )
+        _platform_failed(lease, detail, log_tail)
 
 
 def _cancelled(lease: Lease, log_tail: str) -> None:

@@ -26,7 +26,7 @@ class _Deep(Exception):
 
 
 @contextmanager
-def _watched(base: BaseModel, keys: Mapping[int, Sink], states: Mapping[int, Sink]) -> Iterator[None]:
+def watched(base: BaseModel, keys: Mapping[int, Sink], states: Mapping[int, Sink]) -> Iterator[None]:
     """Hand keys (batch, time, keys) and block outputs (batch, time, width) to sinks, by layer.
 
     The forward pass ends as soon as the deepest of them has been seen.
@@ -57,7 +57,8 @@ def _watched(base: BaseModel, keys: Mapping[int, Sink], states: Mapping[int, Sin
         yield
 
 
-def _forward(base: BaseModel, ids: Tensor, mask: Tensor) -> None:
+def forward_watched(base: BaseModel, ids: Tensor, mask: Tensor) -> None:
+    """A forward pass as far as `watched` needs it."""
     try:
         base.trunk(input_ids=ids.to(base.device), attention_mask=mask.to(base.device), use_cache=False)
     except _Deep:
@@ -98,8 +99,8 @@ def second_moments(
 
             return sink
 
-        with _watched(base, {layer: add(layer) for layer in layers}, {}):
-            _forward(base, ids, mask)
+        with watched(base, {layer: add(layer) for layer in layers}, {}):
+            forward_watched(base, ids, mask)
         seen += int(counts.sum())
         told(seen / max(total, 1))
     return {layer: matrix / max(seen, 1) for layer, matrix in summed.items()}
@@ -120,8 +121,8 @@ def read_at_lookup(
             return {}
         return {layer: lambda found: seen.update({name: found[rows, places].detach().clone()})}
 
-    with _watched(base, sink("keys", key_layer), sink("states", state_layer)):
-        _forward(base, ids, mask)
+    with watched(base, sink("keys", key_layer), sink("states", state_layer)):
+        forward_watched(base, ids, mask)
     return seen
 
 

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from methods.common.keys import forward_watched, watched
 from methods.common.model import BaseModel, padded
-
-
-class _Reached(Exception):
-    """Raised by a hook once the block has been reached: the rest need not be computed."""
 
 
 def block_states(base: BaseModel, layer: int, rows: Sequence[Sequence[int]]) -> list[Tensor]:
     """The states behind block `layer`, one tensor (tokens, width) a row, with their gradients."""
-
-    def catch(_module: nn.Module, _inputs: Any, output: Any) -> Tensor:
-        found: Tensor = output[0] if isinstance(output, tuple) else output
-        return found
-
-    return _seen(base, base.layers[layer], catch, rows)
+    caught: list[Tensor] = []
+    with watched(base, {}, {layer: caught.append}):
+        return _seen(base, caught, rows)
 
 
 def block_keys(base: BaseModel, layer: int, rows: Sequence[Sequence[int]]) -> list[Tensor]:
     """The inputs of the down projection of block `layer`, one tensor (tokens, keys) a row."""
-
-    def catch(_module: nn.Module, inputs: tuple[Tensor, ...], _output: Any) -> Tensor:
-        return inputs[0]
-
-    return _seen(base, base.down_projection(layer), catch, rows)
-
-
-def _seen(base: BaseModel, module: nn.Module, catch: Any, rows: Sequence[Sequence[int]]) -> list[Tensor]:
     caught: list[Tensor] = []
+    with watched(base, {layer: caught.append}, {}):
+        return _seen(base, caught, rows)
 
-    def hook(*seen: Any) -> None:
-        caught.append(catch(*seen))
-        raise _Reached
 
-    ids, mask = padded(rows, base.pad_id)
-    handle = module.register_forward_hook(hook)
-    try:
-        base.trunk(input_ids=ids.to(base.device), attention_mask=mask.to(base.device), use_cache=False)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
+def _seen(base: BaseModel, caught: list[Tensor], rows: Sequence[Sequence[int]]) -> list[Tensor]:
+    forward_watched(base, *padded(rows, base.pad_id))
     return [caught[0][index, : len(row)] for index, row in enumerate(rows)]
 
 
