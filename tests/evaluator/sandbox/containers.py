@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import pytest
 
-from evaluator.contract import Limits, Manifest
+from evaluator.contract import FailureCode, Limits, Manifest
 from evaluator.sandbox import ContainerExit, ContainerSpec, DockerSandbox, Mount, PodmanSandbox, Role, RunscSandbox
 from evaluator.sandbox.engine import Engine
 from evaluator.sandbox.hosts import LOCAL_REGISTRY
@@ -64,6 +64,15 @@ def leftovers(sandbox: EngineSandbox, spec: ContainerSpec) -> list[str]:
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if key in line]
     found += [str(path) for path in RUNTIME.glob(f"{key}*")]
     return found + [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/palimpsest/{key}*")]
+
+
+def bad_end_check(sandbox: EngineSandbox, spec: ContainerSpec, tmp_path: Path, failure: FailureCode) -> None:
+    """A run that ends in `failure`, soon, and leaves nothing."""
+    began = time.monotonic()
+    ended = run(sandbox, spec, tmp_path)
+    assert ended.failure is failure, ended.detail
+    assert time.monotonic() - began < 15
+    assert leftovers(sandbox, spec) == []
 
 
 @pytest.fixture(scope="session")
