@@ -1,4 +1,4 @@
-"""`make demo`: from an empty data folder to a board with eight entries, served until Ctrl-C."""
+"""`make demo`: from an empty data folder to boards with eight entries, or with others, served until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx2
 
 from deploy.demo import preflight
 from deploy.demo.people import credentials_read
-from deploy.demo.plan import BOARD, RELEASES, ROOT, DemoError, Plan, Release, plan_read
+from deploy.demo.plan import ROOT, DemoError, Plan, Release, plan_read
 from deploy.demo.processes import Service, Supervisor
 from deploy.demo.screen import Row, Screen, fail
 from deploy.demo.site import Entry, Site, entries_find
@@ -50,17 +50,19 @@ class Demo:
         self._step(site_step())
         self._serve()
         self._step(base_step(self.plan))
-        self._release(RELEASES[0])
+        self._release(self.plan.boards[0])
         image = self._image()
         self.site.log_in()
-        rows = self._submit(image)
-        self._follow(rows)
-        self._finish(rows)
-        for release in RELEASES[1:]:
+        for board in self.plan.boards:
+            self._release(board)
+            rows = self._submit(image, board.slug)
+            self._follow(rows, board.slug)
+            self._finish(rows, board.slug)
+        for release in self.plan.extras:
             # Last, because two torch processes on two cores slow each other down to a crawl.
             try:
                 self._release(release)
-            except DemoError as error:  # the board is complete: no reason to take the site down
+            except DemoError as error:  # the boards are complete: no reason to take the site down
                 self.screen.rest()
                 fail(str(error))
         self.screen.rest()
@@ -133,21 +135,21 @@ class Demo:
             return str(ROOT / "methods")
         return self._step(image_step(self.plan))
 
-    def _submit(self, image: str) -> list[tuple[Row, str]]:
-        """Submits what is not there yet, one after the other, so that they are judged in this order."""
+    def _submit(self, image: str, board: str) -> list[tuple[Row, str]]:
+        """Submits to a board what is not there yet, one after the other, so that they are judged in this order."""
         entries = entries_find(self.plan.methods)
         if not entries:
             raise DemoError(f"no methods/*/method.toml under {ROOT}: is this a complete checkout?")
         pairs: list[tuple[Row, str]] = []
         for entry in entries:
             row = Row(entry.name)
-            pairs.append((row, self._submit_one(entry, image)))
-            self._refresh(pairs)
+            pairs.append((row, self._submit_one(entry, image, board)))
+            self._refresh(pairs, board)
             self.screen.rows([row for row, _ in pairs])
         return pairs
 
-    def _submit_one(self, entry: Entry, image: str) -> str:
-        ident = self.site.submit(entry, image=image, release=BOARD)
+    def _submit_one(self, entry: Entry, image: str, board: str) -> str:
+        ident = self.site.submit(entry, image=image, release=board)
         deadline = time.monotonic() + INSPECTION_S
         while time.monotonic() < deadline:
             if self.site.submission(ident)["state"] not in {"SUBMITTED", "INSPECTING"}:
@@ -155,17 +157,17 @@ class Demo:
             self._wait(0.25)
         return ident
 
-    def _follow(self, pairs: list[tuple[Row, str]]) -> None:
+    def _follow(self, pairs: list[tuple[Row, str]], board: str) -> None:
         """Shows the runs until the last one has ended."""
         first_row = any(row.state == "SCORED" for row, _ in pairs)
         while True:
             try:
-                self._refresh(pairs)
+                self._refresh(pairs, board)
             except httpx2.HTTPError:
                 pass  # the site is being restarted; the supervisor says so
             if not first_row and any(row.state == "SCORED" for row, _ in pairs):
                 first_row = True
-                self.screen.say(f"first scored row after {self._minutes()}: {self.plan.address}/boards/{BOARD}/")
+                self.screen.say(f"first scored row after {self._minutes()}: {self.plan.address}/boards/{board}/")
             self.screen.rows([row for row, _ in pairs])
             if all(row.final for row, _ in pairs):
                 break
@@ -174,9 +176,9 @@ class Demo:
             self._wait(POLL_S)
         self.screen.rest()
 
-    def _refresh(self, pairs: list[tuple[Row, str]]) -> None:
+    def _refresh(self, pairs: list[tuple[Row, str]], board: str) -> None:
         now = time.monotonic()
-        submissions, runs = self.site.submissions(), self.site.runs(BOARD)
+        submissions, runs = self.site.submissions(), self.site.runs(board)
         for row, ident in pairs:
             changed = False
             if submissions[ident]["state"] == "REFUSED" and not row.final:
@@ -187,13 +189,13 @@ class Demo:
             if changed and not self.screen.live:
                 self.screen.say(f"{row.name}: {row.state.lower().replace('_', ' ')} {row.note}".rstrip())
 
-    def _finish(self, pairs: list[tuple[Row, str]]) -> None:
+    def _finish(self, pairs: list[tuple[Row, str]], board: str) -> None:
         """Waits until the board shows what was scored: it is published just after a run ends."""
         scored = sum(row.state == "SCORED" for row, _ in pairs)
         deadline = time.monotonic() + PUBLICATION_S
-        while (shown := len(self.site.board_rows(BOARD))) < scored and time.monotonic() < deadline:
+        while (shown := len(self.site.board_rows(board))) < scored and time.monotonic() < deadline:
             self._wait(1.0)
-        where = f"{self.plan.address}/boards/{BOARD}/"
+        where = f"{self.plan.address}/boards/{board}/"
         self.screen.say(f"{shown} of {len(pairs)} entries on the board after {self._minutes()}: {where}")
 
     def _minutes(self) -> str:

@@ -30,9 +30,9 @@ class Release:
         return f"{self.benchmark}-{self.size}" + ("-public" if self.split == "public" else "")
 
 
-#: The hidden split first: the board that the demo is about needs only that one.
-RELEASES = (Release("pretrained-facts", 10, "hidden"), Release("pretrained-facts", 10, "public"))
-BOARD = RELEASES[0].slug
+BENCHMARK = "pretrained-facts"
+#: `DEMO_SIZES` names other numbers of requests; each is a board of its own.
+SIZES = (10,)
 
 #: What the demo submits: some ten minutes' worth, cheap entries first, so that a scored row is seen early.
 #: `DEMO_METHODS` names others, or `all`.
@@ -48,6 +48,17 @@ class Plan:
     backend: str
     threads: int
     methods: tuple[str, ...] | None = METHODS  # None: all that there are
+    sizes: tuple[int, ...] = SIZES
+
+    @property
+    def boards(self) -> tuple[Release, ...]:
+        """The hidden splits that the methods are judged on, in the order asked for."""
+        return tuple(Release(BENCHMARK, size, "hidden") for size in self.sizes)
+
+    @property
+    def extras(self) -> tuple[Release, ...]:
+        """What is built once the boards stand: the public split, for visitors who want to try a method."""
+        return (Release(BENCHMARK, self.sizes[0], "public"),)
 
     @property
     def address(self) -> str:
@@ -76,7 +87,7 @@ class Plan:
 
 
 def plan_read(environment: Mapping[str, str]) -> Plan:
-    """The plan that `PALIMPSEST_HOME`, `PORT`, `DEMO_BACKEND` and `DEMO_METHODS` ask for. Raises `DemoError`."""
+    """The plan that `PALIMPSEST_HOME`, `PORT` and the `DEMO_…` variables ask for. Raises `DemoError`."""
     raw = environment.get("PORT") or "8000"
     if not raw.isdecimal() or not 1 <= int(raw) <= 65535:
         raise DemoError(f"PORT={raw!r} is not a port: give a whole number from 1 to 65535, e.g. PORT=8123 make demo")
@@ -93,9 +104,20 @@ def plan_read(environment: Mapping[str, str]) -> Plan:
         backend=backend,
         threads=min(2, os.cpu_count() or 1),
         methods=_methods_read(environment.get("DEMO_METHODS", "")),
+        sizes=_sizes_read(environment.get("DEMO_SIZES", "")),
     )
 
 
 def _methods_read(text: str) -> tuple[str, ...] | None:
     names = tuple(dict.fromkeys(text.replace(",", " ").split()))
     return None if names == ("all",) else names or METHODS
+
+
+def _sizes_read(text: str) -> tuple[int, ...]:
+    words = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    if wrong := [word for word in words if not word.isdecimal() or int(word) < 1]:
+        raise DemoError(
+            f"DEMO_SIZES: {wrong[0]!r} is no number of requests: give whole numbers from 1 on, "
+            'e.g. DEMO_SIZES="20 50" make demo'
+        )
+    return tuple(int(word) for word in words) or SIZES

@@ -99,6 +99,19 @@ def test_a_method_that_is_none_is_refused_by_name() -> None:
         entries_find(plan_read({"DEMO_METHODS": "romme"}).methods)
 
 
+def test_the_demo_judges_on_ten_requests_or_on_the_sizes_that_are_asked_for() -> None:
+    assert [board.slug for board in plan_read({}).boards] == ["pretrained-facts-10"]
+    asked = plan_read({"DEMO_SIZES": "20, 50 20"})
+    assert [board.slug for board in asked.boards] == ["pretrained-facts-20", "pretrained-facts-50"]
+    assert [release.slug for release in asked.extras] == ["pretrained-facts-20-public"]
+
+
+@pytest.mark.parametrize("sizes", ["0", "ten", "-5", "20 5.5"])
+def test_a_size_that_is_none_is_refused_by_name(sizes: str) -> None:
+    with pytest.raises(DemoError, match=f"DEMO_SIZES: '{sizes.split()[-1]}' is no number of requests"):
+        plan_read({"DEMO_SIZES": sizes})
+
+
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[tuple[Supervisor, list[str]]]:
     said: list[str] = []
