@@ -87,7 +87,7 @@ class Plan:
 
 
 def plan_read(environment: Mapping[str, str]) -> Plan:
-    """The plan that `PALIMPSEST_HOME`, `PORT` and the `DEMO_…` variables ask for. Raises `DemoError`."""
+    """The plan that `PALIMPSEST_HOME`, `PORT`, `EVALUATOR_THREADS` and the `DEMO_…` variables ask for. Raises `DemoError`."""
     raw = environment.get("PORT") or "8000"
     if not raw.isdecimal() or not 1 <= int(raw) <= 65535:
         raise DemoError(f"PORT={raw!r} is not a port: give a whole number from 1 to 65535, e.g. PORT=8123 make demo")
@@ -102,7 +102,7 @@ def plan_read(environment: Mapping[str, str]) -> Plan:
         home=home,
         port=int(raw),
         backend=backend,
-        threads=min(2, os.cpu_count() or 1),
+        threads=_threads_read(environment.get("EVALUATOR_THREADS", "")),
         methods=_methods_read(environment.get("DEMO_METHODS", "")),
         sizes=_sizes_read(environment.get("DEMO_SIZES", "")),
     )
@@ -111,6 +111,12 @@ def plan_read(environment: Mapping[str, str]) -> Plan:
 def _methods_read(text: str) -> tuple[str, ...] | None:
     names = tuple(dict.fromkeys(text.replace(",", " ").split()))
     return None if names == ("all",) else names or METHODS
+
+
+def _threads_read(text: str) -> int:
+    if text and (not text.isdecimal() or int(text) < 1):
+        raise DemoError(f"EVALUATOR_THREADS={text!r} is no number of threads: give a whole number from 1 on")
+    return int(text) if text else min(2, os.cpu_count() or 1)
 
 
 def _sizes_read(text: str) -> tuple[int, ...]:

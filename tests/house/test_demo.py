@@ -106,6 +106,13 @@ def test_the_demo_judges_on_ten_requests_or_on_the_sizes_that_are_asked_for() ->
     assert [release.slug for release in asked.extras] == ["pretrained-facts-20-public"]
 
 
+def test_a_run_gets_at_most_two_threads_or_as_many_as_are_asked_for() -> None:
+    assert plan_read({}).threads in (1, 2)
+    assert plan_read({"EVALUATOR_THREADS": "3"}).threads == 3
+    with pytest.raises(DemoError, match="EVALUATOR_THREADS='none' is no number of threads"):
+        plan_read({"EVALUATOR_THREADS": "none"})
+
+
 @pytest.mark.parametrize("sizes", ["0", "ten", "-5", "20 5.5"])
 def test_a_size_that_is_none_is_refused_by_name(sizes: str) -> None:
     with pytest.raises(DemoError, match=f"DEMO_SIZES: '{sizes.split()[-1]}' is no number of requests"):
