@@ -87,7 +87,7 @@ class Plan:
 
 
 def plan_read(environment: Mapping[str, str]) -> Plan:
-    """The plan that `PALIMPSEST_HOME`, `PORT`, `EVALUATOR_THREADS` and the `DEMO_…` variables ask for. Raises `DemoError`."""
+    """The plan that the variables ask for which the README names, and `EVALUATOR_THREADS`. Raises `DemoError`."""
     raw = environment.get("PORT") or "8000"
     if not raw.isdecimal() or not 1 <= int(raw) <= 65535:
         raise DemoError(f"PORT={raw!r} is not a port: give a whole number from 1 to 65535, e.g. PORT=8123 make demo")
