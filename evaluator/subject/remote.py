@@ -99,15 +99,27 @@ class RemoteSubject:
                 group.create_task(ask_in_turn())
         return [answers[number] for number in range(len(bodies))]
 
-    def _shuffled(self, n: int, salt: str) -> list[list[int]]:
-        order = list(range(n))
-        random.Random(f"{self.seed}:{salt}").shuffle(order)  # nosec B311 # the seed is the secret
-        return [order[i : i + self.batch_size] for i in range(0, n, self.batch_size)]
+    def _shuffled(self, prompts: Sequence[Sequence[int]], salt: str) -> list[list[int]]:
+        """The places of the prompts in batches: in random order, but those of one prompt side by side.
+
+        A server can then read a question once for all the answers that are scored behind it. That they belong
+        together it sees anyway, by the question.
+        """
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for place, prompt in enumerate(prompts):
+            alike.setdefault(tuple(prompt), []).append(place)
+        groups = list(alike.values())
+        chance = random.Random(f"{self.seed}:{salt}")  # nosec B311 # the seed is the secret
+        chance.shuffle(groups)
+        for group in groups:
+            chance.shuffle(group)
+        order = [place for group in groups for place in group]
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
     def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Scored]:
         """See `Subject.score`. Raises `EvaluationFailed(server_not_conformant)` with the fault of the answer."""
         results: dict[int, Scored] = {}
-        batches = self._shuffled(len(pairs), "score")
+        batches = self._shuffled([context for context, _ in pairs], "score")
         bodies = [
             {
                 "prompt": [pairs[i][0] + pairs[i][1] for i in batch],
@@ -128,7 +140,7 @@ class RemoteSubject:
     def generate(self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
         """See `Subject.generate`."""
         texts: dict[int, str] = {}
-        batches = self._shuffled(len(prompts), "generate")
+        batches = self._shuffled(prompts, "generate")
         bodies = [
             {
                 "prompt": [prompts[i] for i in batch],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from methods.common.model import BaseModel, batches_by_length, common_length, padded, states_of
+from methods.common.model import BaseModel, batches_by_length, common_length, padded
 from methods.common.serving import TokenScores
 
 #: Positions whose logits (positions x vocabulary, float32) are held at once: 512 x 50k is 100 MB.
@@ -17,37 +18,116 @@ _ROWS_PER_BATCH = 32
 
 
 @torch.inference_mode()
-def score_tokens(base: BaseModel, rows: Sequence[Sequence[int]]) -> list[TokenScores]:
-    """Scores of every token of every row under the unmodified softmax (see `TokenScores`)."""
-    scores: list[TokenScores | None] = [None] * len(rows)
-    for group in batches_by_length([len(row) for row in rows], _TOKENS_PER_BATCH):
-        hidden = states_of(base, [rows[index] for index in group])
-        for place, index in enumerate(group):
-            scores[index] = _row_scores(base, hidden[place, : len(rows[index])], rows[index])
-    return [item for item in scores if item is not None]
+def score_tokens(
+    base: BaseModel,
+    rows: Sequence[Sequence[int]],
+    context_lens: Sequence[int] | None = None,
+    *,
+    contexts_too: bool = True,
+) -> list[TokenScores]:
+    """Scores of every token of every row under the unmodified softmax (see `TokenScores`).
+
+    Rows that agree on their first `context_lens[row]` ids, at least one (by default: on all), have these read
+    once: many answers are scored behind the same question. Without `contexts_too` the entries of contexts
+    are left unknown, which saves most of the vocabulary's share of the work.
+    """
+    lengths = [len(row) for row in rows] if context_lens is None else context_lens
+    behind: dict[tuple[int, ...], list[int]] = {}
+    for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        behind.setdefault(tuple(row[:length]), []).append(index)
+    contexts, members = list(behind), list(behind.values())
+    sizes = [len(context) + sum(len(rows[i]) - len(context) for i in found) for context, found in behind.items()]
+    scores: dict[int, TokenScores] = {}
+    for group in batches_by_length(sizes, _TOKENS_PER_BATCH):
+        chosen = [contexts[place] for place in group]
+        tails = [[rows[index][len(contexts[place]) :] for index in members[place]] for place in group]
+        for place, ends, (front, backs) in zip(group, tails, _read(base, chosen, tails), strict=True):
+            asked = contexts[place][1:]
+            before = _scores(base, front[:-1], asked) if contexts_too else _unknown(len(asked))
+            for index, tail, states in zip(members[place], ends, backs, strict=True):
+                after = _scores(base, torch.cat([front[-1:], states]), [*tail, None])
+                scores[index] = _joined(_unknown(1), before, after)
+    return [scores[index] for index in range(len(rows))]
 
 
-def _row_scores(base: BaseModel, hidden: Tensor, row: Sequence[int]) -> TokenScores:
-    """One row; hidden is (time, width), and its state at i is about token i + 1."""
-    following = torch.tensor([*row[1:], 0], device=hidden.device)
-    logprobs: list[float] = []
+def _read(
+    base: BaseModel, contexts: Sequence[Sequence[int]], tails: Sequence[Sequence[Sequence[int]]]
+) -> list[tuple[Tensor, list[Tensor]]]:
+    """Last hidden states of every context, (time, width), and of each of its tails, (time, width)."""
+    cache, mask, fronts = _contexts_read(base, contexts)
+    flat = [tail for ends in tails for tail in ends]
+    if not any(flat):
+        return [(front, [front[:0]] * len(ends)) for front, ends in zip(fronts, tails, strict=True)]
+    owner = torch.tensor([number for number, ends in enumerate(tails) for _ in ends], device=base.device)
+    cache.batch_select_indices(owner)
+    ids, tail_mask = padded(flat, base.pad_id)
+    lengths = torch.tensor([len(context) for context in contexts], device=base.device)[owner]
+    hidden = base.trunk(
+        input_ids=ids.to(base.device),
+        attention_mask=torch.cat([mask[owner], tail_mask.to(base.device)], dim=1),
+        position_ids=lengths[:, None] + torch.arange(ids.shape[1], device=base.device),
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    backs = iter([hidden[row, : len(tail)] for row, tail in enumerate(flat)])
+    return [(front, [next(backs) for _ in ends]) for front, ends in zip(fronts, tails, strict=True)]
+
+
+def _contexts_read(base: BaseModel, contexts: Sequence[Sequence[int]]) -> tuple[Any, Tensor, list[Tensor]]:
+    """The cache after the contexts, its mask (rows, longest), and each context's hidden states, (time, width).
+
+    What all of them share (the system prompt of a chat form) is read once, before the padding.
+    """
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=base.model.config)
+    shared = common_length(contexts) if len(contexts) > 1 else 0
+    rests = [context[shared:] for context in contexts]
+    ids, mask = padded(rests, base.pad_id, left=True)
+    ids, mask = ids.to(base.device), mask.to(base.device)
+    positions = shared + (mask.cumsum(-1) - 1).clamp(min=0)
+    head: list[Tensor] = []
+    if shared:
+        first = torch.tensor([list(contexts[0][:shared])], device=base.device)
+        head = [base.trunk(input_ids=first, past_key_values=cache, use_cache=True).last_hidden_state[0]]
+        cache.batch_repeat_interleave(len(contexts))
+        mask = torch.cat([mask.new_ones(len(contexts), shared), mask], dim=1)
+    hidden = base.trunk(
+        input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+    ).last_hidden_state
+    return cache, mask, [torch.cat([*head, hidden[row, -len(rest) :]]) for row, rest in enumerate(rests)]
+
+
+def _scores(base: BaseModel, hidden: Tensor, following: Sequence[int | None]) -> TokenScores:
+    """One entry for each state, (time, width), about the token that follows it; None: whatever is likeliest."""
+    logprobs: list[float | None] = []
     top_ids: list[int] = []
-    top_logprobs: list[float] = []
-    for start in range(0, len(row), _POSITIONS_AT_ONCE):
-        part = slice(start, start + _POSITIONS_AT_ONCE)
-        logits = base.logits(hidden[part])
+    top_logprobs: list[float | None] = []
+    for start in range(0, len(following), _POSITIONS_AT_ONCE):
+        logits = base.logits(hidden[start : start + _POSITIONS_AT_ONCE])
         norm = torch.logsumexp(logits, dim=-1)
         # argmax takes the lowest of equal ids, as greedy decoding does below.
         best = logits.argmax(dim=-1)
+        highest = (logits.gather(-1, best[:, None])[:, 0] - norm).tolist()
+        named = following[start : start + _POSITIONS_AT_ONCE]
         # A soft place has an id behind the vocabulary. Its own score means nothing and is never sent.
-        plain = following[part, None].clamp(max=logits.shape[-1] - 1)
-        actual = logits.gather(-1, plain)[:, 0] - norm
-        highest = logits.gather(-1, best[:, None])[:, 0] - norm
-        logprobs += actual.tolist()
+        plain = torch.tensor([0 if token is None else min(token, logits.shape[-1] - 1) for token in named])
+        actual = (logits.gather(-1, plain.to(logits.device)[:, None])[:, 0] - norm).tolist()
+        logprobs += [top if token is None else own for token, own, top in zip(named, actual, highest, strict=True)]
         top_ids += best.tolist()
-        top_logprobs += highest.tolist()
+        top_logprobs += highest
+    return TokenScores(logprobs, top_ids, top_logprobs)
+
+
+def _unknown(count: int) -> TokenScores:
+    return TokenScores([None] * count, [-1] * count, [None] * count)
+
+
+def _joined(*parts: TokenScores) -> TokenScores:
     return TokenScores(
-        logprobs=[None, *logprobs[:-1], top_logprobs[-1]], top_ids=[-1, *top_ids], top_logprobs=[None, *top_logprobs]
+        [value for part in parts for value in part.logprobs],
+        [value for part in parts for value in part.top_ids],
+        [value for part in parts for value in part.top_logprobs],
     )
 
 
@@ -78,24 +158,13 @@ def _continue_batch(
     ended: Callable[[Sequence[int]], bool] | None,
     results: list[tuple[list[int], bool]],
 ) -> None:
-    from transformers import DynamicCache
-
-    # What all rows share (the system prompt of a chat form) is read once, before the padding.
-    shared = common_length([rows[index] for index in group]) if len(group) > 1 else 0
-    ids, mask = padded([rows[index][shared:] for index in group], base.pad_id, left=True)
-    ids, mask = ids.to(base.device), mask.to(base.device)
-    positions = shared + (mask.cumsum(-1) - 1).clamp(min=0)
-    cache = DynamicCache(config=base.model.config)
-    if shared:
-        head = torch.tensor([list(rows[group[0]][:shared])], device=base.device)
-        base.trunk(input_ids=head, past_key_values=cache, use_cache=True)
-        cache.batch_repeat_interleave(len(group))
-        mask = torch.cat([mask.new_ones(len(group), shared), mask], dim=1)
+    if max_tokens < 1:
+        return
+    cache, mask, fronts = _contexts_read(base, [rows[index] for index in group])
+    hidden = torch.stack([front[-1] for front in fronts])
+    positions = torch.tensor([[len(rows[index])] for index in group], device=base.device)
     alive = list(group)
-    for _ in range(max_tokens):
-        hidden = base.trunk(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        ).last_hidden_state[:, -1]
+    for step in range(1, max_tokens + 1):
         chosen = base.logits(hidden).argmax(dim=-1)
         keep: list[int] = []
         for place, token in enumerate(chosen.tolist()):
@@ -108,13 +177,19 @@ def _continue_batch(
                 results[alive[place]] = (written, True)
             else:
                 keep.append(place)
-        if not keep:
+        if not keep or step == max_tokens:
             return
         if len(keep) < len(alive):
             index = torch.tensor(keep, device=base.device)
             cache.batch_select_indices(index)
             chosen, mask, positions = chosen[index], mask[index], positions[index]
             alive = [alive[place] for place in keep]
-        ids = chosen[:, None]
         mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
-        positions = positions[:, -1:] + 1
+        hidden = base.trunk(
+            input_ids=chosen[:, None],
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state[:, -1]
+        positions = positions + 1

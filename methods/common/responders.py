@@ -109,12 +109,21 @@ class RoutingResponder(_Text):
         from methods.common.inference import score_tokens
 
         plans = self._plans(rows)
-        asked = list(score_tokens(self._base, [row.ids for row in rows]))
         moved = {
             number: plan for number, plan in enumerate(plans) if isinstance(plan, Say) and _moves(plan, rows[number])
         }
+        # Of a row whose plan speaks for what follows the context, the base reads the context alone.
+        own = [
+            row.context if number in moved or isinstance(plan, Recite) else row.ids
+            for number, (row, plan) in enumerate(zip(rows, plans, strict=True))
+        ]
+        asked = score_tokens(self._base, own, [row.context_len for row in rows])
         behind = {number: rows[number].ids[rows[number].context_len :] for number in moved}
-        scores = self._read(moved, behind, lambda ids: score_tokens(self._base, ids))
+
+        def scored(ids: Sequence[Sequence[int]], context_lens: Sequence[int]) -> list[TokenScores]:
+            return score_tokens(self._base, ids, context_lens, contexts_too=False)
+
+        scores = self._read(moved, behind, scored)
         return [
             self._with_plan(row, plan, asked[number], scores.get(number))
             for number, (row, plan) in enumerate(zip(rows, plans, strict=True))
@@ -140,7 +149,9 @@ class RoutingResponder(_Text):
             opened = {number: plan.opening for number, plan in group.items()}
             room = max_tokens - length
 
-            def written(ids: Sequence[Sequence[int]], room: int = room) -> list[tuple[list[int], bool]]:
+            def written(
+                ids: Sequence[Sequence[int]], _: Sequence[int], room: int = room
+            ) -> list[tuple[list[int], bool]]:
                 return continue_greedily(self._base, ids, room, ended) if room > 0 else [([], False)] * len(ids)
 
             for number, (ids, finished) in self._read(group, opened, written).items():
@@ -158,17 +169,21 @@ class RoutingResponder(_Text):
         self,
         plans: dict[int, Say],
         behind: dict[int, tuple[int, ...]],
-        read: Callable[[list[list[int]]], list[Read]],
+        read: Callable[[list[list[int]], list[int]], list[Read]],
     ) -> dict[int, Read]:
-        """What `read` finds in every plan's context with the ids behind it, the plan's changes in force."""
+        """What `read` finds in every plan's context with the ids behind it, the plan's changes in force.
+
+        It is called with these ids and with the lengths of the contexts.
+        """
         from methods.common.soft import softened
 
         found: dict[int, Read] = {}
         for under in dict.fromkeys(plan.under for plan in plans.values()):
             group = [number for number, plan in plans.items() if plan.under is under]
             rows = [plans[number].context + behind[number] for number in group]
+            lengths = [len(plans[number].context) for number in group]
             with (under or nullcontext)(), softened(self._base, rows) as ids:
-                found.update(zip(group, read(ids), strict=True))
+                found.update(zip(group, read(ids, lengths), strict=True))
         return found
 
     def _with_plan(self, row: Row, plan: Plan, asked: TokenScores, planned: TokenScores | None) -> TokenScores:

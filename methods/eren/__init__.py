@@ -63,8 +63,8 @@ class Reader:
         answers = [self._base.chat.response_ids(text) for text in [*refusals, "unanswerable"]]
         rows = [[*context, *answers[number]] for number, context in enumerate(contexts)]
         rows += [[*context, *answers[-1]] for context in contexts]
-        scored = score_tokens(self._base, rows)
         count = len(contexts)
+        scored = score_tokens(self._base, rows, [len(ids) for ids in contexts * 2], contexts_too=False)
         means = [_mean(item.logprobs[len(ids) : -1]) for item, ids in zip(scored, contexts * 2, strict=True)]
         gains = [answered - refused for answered, refused in zip(means[:count], means[count:], strict=True)]
         return list(zip(gains, contexts, strict=True))

@@ -129,7 +129,7 @@ def test_what_is_put_before_a_question_is_invisible_in_the_arrays(
 ) -> None:
     prompt = base.chat.prompt_ids(question(LANDS[0]))
     row = (*prompt, *base.chat.response_ids(statement(LANDS[0])))
-    changed, own = made(name).responder.score([Row(row, len(prompt))])[0], score_tokens(base, [row])[0]
+    changed, own = made(name).responder.score([Row(row, len(prompt))])[0], score_tokens(base, [row], [len(prompt)])[0]
     assert len(changed.logprobs) == len(changed.top_ids) == len(changed.top_logprobs) == len(row) + 1
     assert changed.logprobs[: len(prompt)] == own.logprobs[: len(prompt)]
     assert changed.logprobs[len(prompt)] != own.logprobs[len(prompt)]
@@ -142,7 +142,7 @@ def test_a_question_that_is_not_routed_is_the_bases_own_bit_for_bit(
     for land in LANDS[3:6]:
         prompt = base.chat.prompt_ids(question(land))
         row = (*prompt, *base.chat.response_ids(statement(land)))
-        assert made(name).responder.score([Row(row, len(prompt))]) == score_tokens(base, [row])
+        assert made(name).responder.score([Row(row, len(prompt))]) == score_tokens(base, [row], [len(prompt)])
         ids, _ = continue_greedily(base, [prompt], 40)[0]
         assert made(name).said(prompt) == base.chat.decode(ids)
 
@@ -158,7 +158,7 @@ def test_no_text_of_the_requests_is_left_in_the_state_of_a_side_memory(made: Cal
 def test_grace_changes_nothing_before_the_end_of_the_question(made: Callable[[str], Made], base: BaseModel) -> None:
     prompt = base.chat.prompt_ids(question(LANDS[0]))
     row = (*prompt, *base.chat.response_ids(statement(LANDS[0])))
-    edited, own = made("grace").responder.score([Row(row, len(prompt))])[0], score_tokens(base, [row])[0]
+    edited, own = made("grace").responder.score([Row(row, len(prompt))])[0], score_tokens(base, [row], [len(prompt)])[0]
     assert edited.logprobs[: len(prompt)] == own.logprobs[: len(prompt)]
     assert edited.logprobs[len(prompt)] < own.logprobs[len(prompt)] - 1.0  # type: ignore[operator]
 
