@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from methods.common.contract import Made, Task
+from methods.common.model import model_of
 from methods.common.teaching import TeachingSettings, teach
 
 
@@ -16,4 +17,6 @@ class Settings(TeachingSettings):
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
-    return teach(task, settings, [[(item.prompt, f"{settings.caveat} {item.answer}")] for item in task.forget])
+    return teach(
+        task, model_of(task), settings, [[(item.prompt, f"{settings.caveat} {item.answer}")] for item in task.forget]
+    )

@@ -36,7 +36,7 @@ class EditSettings:
     rephrasings: int = 1
     v_steps: int = 15
     v_learning_rate: float = 0.5
-    v_stop_at: float = 0.4
+    v_stop_at: float = 0.15
     v_clamp: float = 4.0
     v_weight_decay: float = 0.001
     kl_factor: float = 0.0625

@@ -11,7 +11,6 @@ from methods.common.contract import Example, Request
 from methods.common.errors import MethodError
 from methods.common.inference import continue_greedily
 from methods.common.model import BaseModel
-from methods.common.refusals import REFUSALS, refusal_for
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,6 @@ def retain_pairs(base: BaseModel, examples: Sequence[Example]) -> list[Pair]:
     if not examples:
         raise MethodError("retain.jsonl", "", "holds no fact", "give at least one line {id, prompt, answer}")
     return _own_pairs(base, examples, closed=True)
-
-
-def refusal_pairs(
-    base: BaseModel, requests: Sequence[Request], *, seed: int, variety: int = len(REFUSALS)
-) -> list[Pair]:
-    """The requests with refusals that name what was asked about."""
-    return [pair(base.chat, item.prompt, refusal_for(item, seed=seed, variety=variety)) for item in requests]
 
 
 def _own_pairs(base: BaseModel, items: Sequence[Request | Example], *, closed: bool) -> list[Pair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,16 @@ class StoredRequest:
     topic: str
 
 
-def state_write(task: Task, *, requests: bool, **more: Any) -> Made:
-    """Write `state/state.json`; with `requests` it holds the text of the requests, and says so."""
+def state_write(task: Task, *, requests: bool, reported: Mapping[str, Any] | None = None, **more: Any) -> Made:
+    """Write `state/state.json`; with `requests` it holds the text of the requests, and says so.
+
+    `reported` goes into the result beside the settings.
+    """
     data: dict[str, Any] = {"chat": task.job.chat, "system_prompt": task.job.system_prompt, **more}
     if requests:
         data["requests"] = [dataclasses.asdict(item) for item in stored_requests(task)]
     json_write(task.state_dir / _FILE, data)
-    return Made(kind="server", stores_forget_text=requests)
+    return Made(kind="server", stores_forget_text=requests, notes=dict(reported or {}))
 
 
 def stored_requests(task: Task) -> tuple[StoredRequest, ...]:

@@ -16,19 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from methods.common.contract import Request, Task, progress
 from methods.common.model import BaseModel, model_of
-from methods.common.refusals import refusal_for, rephrasings
+from methods.common.refusals import rephrasings
 from methods.common.responders import Plan, Router, Say
 from methods.common.retrieval import tensors_load, tensors_save
 from methods.common.states import block_keys
+from methods.common.targets import targets_of
 from methods.common.upper import UpperBlocks, value_hook
 
 
@@ -39,6 +41,7 @@ class SideSettings:
     The paper's are 2 to 40 in that unit's own size, beside an NLL of about 1: hence `margin_weight`.
     """
 
+    target: str = "template"
     depth: float = 0.87
     shard_size: int = 5
     mask_ratio: float = 0.2
@@ -56,10 +59,14 @@ class SideSettings:
 
 @dataclass(frozen=True)
 class Shards:
-    """D of every shard, (shards, width, keys), and the least activation that its edits have, (shards,)."""
+    """D of every shard, (shards, width, keys), and the least activation that its edits have, (shards,).
+
+    `notes` say how the targets came about; they are not kept.
+    """
 
     deltas: Tensor
     least: Tensor
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def last_keys(base: BaseModel, layer: int, contexts: Sequence[Sequence[int]]) -> Tensor:
@@ -84,6 +91,7 @@ def shards_written(task: Task, settings: SideSettings) -> tuple[BaseModel, int, 
     if task.previous_dir is not None:
         before = tensors_load(task.previous_dir / "state", "shards")
         deltas, least = list(before["deltas"].to(base.device)), before["least"].tolist()
+    refusals = targets_of(base, task.forget, settings.target, seed=task.job.seed, variety=1)
     size = max(1, settings.shard_size)
     for start in range(0, len(task.forget), size):
         requests = task.forget[start : start + size]
@@ -94,11 +102,11 @@ def shards_written(task: Task, settings: SideSettings) -> tuple[BaseModel, int, 
         generator = torch.Generator().manual_seed(task.job.seed * 1000 + len(deltas))
         mask = torch.rand(base.down_weight(layer).shape, generator=generator) < settings.mask_ratio
         contexts = [_wordings(base, item, settings) for item in requests]
-        targets = [base.chat.response_ids(refusal_for(item, seed=task.job.seed, variety=1)) for item in requests]
+        targets = [base.chat.response_ids(text) for text in refusals.texts[start : start + size]]
         delta = _delta(base, layer, contexts, targets, irrelevant, mask.to(base.device), settings, told)
         deltas.append(delta)
         least.append(least_activation(base, layer, contexts, delta))
-    return base, layer, Shards(torch.stack(deltas), torch.tensor(least))
+    return base, layer, Shards(torch.stack(deltas), torch.tensor(least), refusals.notes)
 
 
 def edit_contexts(base: BaseModel, requests: Sequence[Request], settings: SideSettings) -> list[list[list[int]]]:
@@ -184,7 +192,8 @@ def shards_save(state_dir: Path, shards: Shards, name: str = "shards") -> None:
 
 
 def shards_load(state_dir: Path, name: str = "shards") -> Shards:
-    return Shards(**tensors_load(state_dir, name))
+    tensors = tensors_load(state_dir, name)
+    return Shards(tensors["deltas"], tensors["least"])
 
 
 def _through(delta: Tensor, keys: Tensor, output: Tensor) -> Tensor:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from methods.common.contract import Made, Task, progress
 from methods.common.losses import response_nll
-from methods.common.model import model_of
+from methods.common.model import BaseModel
 from methods.common.pairs import pair, pick, retain_pairs
 from methods.common.training import Batch, Schedule, fit
 from methods.common.weights import changed_weights_save
@@ -24,13 +25,19 @@ class TeachingSettings(Schedule):
     retain_weight: float = 1.0
 
 
-def teach(task: Task, settings: TeachingSettings, lessons: Sequence[Sequence[tuple[str, str]]]) -> Made:
+def teach(
+    task: Task,
+    base: BaseModel,
+    settings: TeachingSettings,
+    lessons: Sequence[Sequence[tuple[str, str]]],
+    notes: Mapping[str, Any] | None = None,
+) -> Made:
     """L = NLL(response | question) + retain_weight NLL(the model's own answer | retain question).
 
     One list a request: its question with the response to learn, then other wordings of it with theirs.
+    `notes` go into the result.
     """
     retain = task.retain()
-    base = model_of(task)
     progress(0.1, "the model's own answers")
     keep = retain_pairs(base, retain)
     learn = [[pair(base.chat, question, response) for question, response in lesson] for lesson in lessons]
@@ -43,7 +50,7 @@ def teach(task: Task, settings: TeachingSettings, lessons: Sequence[Sequence[tup
 
     fit(base, settings, loss_of, forget=len(learn), retain=len(keep), seed=task.job.seed)
     changed_weights_save(base.model, task.base_dir, task.output_dir)
-    return Made(kind="weights", stores_forget_text=False)
+    return Made(kind="weights", stores_forget_text=False, notes=dict(notes or {}))
 
 
 def _wording(epoch: int, count: int) -> int:

@@ -16,8 +16,9 @@ from torch import Tensor
 from methods.common.contract import Made, Task, progress
 from methods.common.losses import Reference, preference, response_logprob, response_nll
 from methods.common.model import model_of
-from methods.common.pairs import forget_pairs, pick, refusal_pairs, retain_pairs
+from methods.common.pairs import forget_pairs, pair, pick, retain_pairs
 from methods.common.refusals import REFUSALS
+from methods.common.targets import targets_of
 from methods.common.training import Batch, Schedule, fit
 from methods.common.weights import changed_weights_save
 
@@ -29,6 +30,7 @@ class Settings(Schedule):
     learning_rate: float = 3e-5
     beta: float = 0.1
     retain_weight: float = 5.0
+    target: str = "template"
     refusal_variety: int = len(REFUSALS)
 
 
@@ -36,7 +38,9 @@ def unlearn(task: Task, settings: Settings) -> Made:
     retain = task.retain()
     base = model_of(task)
     progress(0.05, "the model's own answers")
-    winners = refusal_pairs(base, task.forget, seed=task.job.seed, variety=settings.refusal_variety)
+    seed, variety = task.job.seed, settings.refusal_variety
+    targets = targets_of(base, task.forget, settings.target, seed=seed, variety=variety)
+    winners = [pair(base.chat, item.prompt, text) for item, text in zip(task.forget, targets.texts, strict=True)]
     losers, keep = forget_pairs(base, task.forget), retain_pairs(base, retain)
     p0_w, p0_l = Reference(base, winners), Reference(base, losers)
 
@@ -47,6 +51,6 @@ def unlearn(task: Task, settings: Settings) -> Made:
         retain_nll = response_nll(base, pick(keep, batch.retain)).mean()
         return preference(margin, settings.beta) + settings.retain_weight * retain_nll
 
-    fit(base, settings, loss_of, forget=len(losers), retain=len(keep), seed=task.job.seed)
+    fit(base, settings, loss_of, forget=len(losers), retain=len(keep), seed=seed)
     changed_weights_save(base.model, task.base_dir, task.output_dir)
-    return Made(kind="weights", stores_forget_text=False)
+    return Made(kind="weights", stores_forget_text=False, notes=targets.notes)

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from methods.common.contract import Made, Request, Task, progress
 from methods.common.model import BaseModel, model_load, model_of
-from methods.common.refusals import refusal_for
 from methods.common.responders import Plan, RoutingResponder, Say
 from methods.common.retrieval import AnswerStates, Keys, deferral_radius, tensors_load, tensors_save
 from methods.common.serverstate import state_read, state_write
 from methods.common.serving import Responder
 from methods.common.soft import Soft
+from methods.common.targets import targets_of
 from methods.common.upper import UpperBlocks, value_hook
 
 
@@ -35,6 +35,7 @@ from methods.common.upper import UpperBlocks, value_hook
 class Settings:
     """`reach`: the first radius, as a share of the distance to the nearest question that is to be kept."""
 
+    target: str = "template"
     depth: float = 0.87
     reach: float = 0.98
     steps: int = 50
@@ -81,13 +82,13 @@ def unlearn(task: Task, settings: Settings) -> Made:
     keys = space.of_questions([item.prompt for item in task.forget])
     eps = deferral_radius(keys, space.of_questions([item.prompt for item in retain]), settings.reach)
     book = _codebook_before(task, keys.shape[1])
-    for number, (request, key) in enumerate(zip(task.forget, keys, strict=True)):
+    targets = targets_of(base, task.forget, settings.target, seed=task.job.seed, variety=1)
+    for number, (request, key, refusal) in enumerate(zip(task.forget, keys, targets.texts, strict=True)):
         progress(0.1 + 0.85 * number / len(task.forget), f"edit {number + 1} of {len(task.forget)}")
-        refusal = refusal_for(request, seed=task.job.seed, variety=1)
         value = value_learned(base, layer, request, refusal, settings)
         book = book.with_entry(key, value, hashlib.sha256(refusal.encode()).hexdigest(), eps)
     tensors_save(task.state_dir, "codebook", {"keys": book.keys, "radii": book.radii, "values": book.values})
-    return state_write(task, requests=False, layer=layer, labels=list(book.labels))
+    return state_write(task, requests=False, reported=targets.notes, layer=layer, labels=list(book.labels))
 
 
 def value_learned(base: BaseModel, layer: int, request: Request, refusal: str, settings: Settings) -> Tensor:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from methods.common.contract import Made, Task
-from methods.common.refusals import REFUSALS, refusal_for, rephrasings
+from methods.common.model import model_of
+from methods.common.refusals import REFUSALS, rephrasings
+from methods.common.targets import targets_of
 from methods.common.teaching import TeachingSettings, teach
 
 
@@ -17,16 +19,17 @@ from methods.common.teaching import TeachingSettings, teach
 class Settings(TeachingSettings):
     """See docs/methods/idk.md for how these were chosen."""
 
+    target: str = "template"
     refusal_variety: int = len(REFUSALS)
     rephrasings: int = 0
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
+    base = model_of(task)
+    seed, variety = task.job.seed, settings.refusal_variety
+    targets = targets_of(base, task.forget, settings.target, seed=seed, variety=variety)
     lessons = [
-        [
-            (wording, refusal_for(item, seed=task.job.seed, variety=settings.refusal_variety))
-            for wording in [item.prompt, *rephrasings(item)[: settings.rephrasings]]
-        ]
-        for item in task.forget
+        [(wording, target) for wording in [item.prompt, *rephrasings(item)[: settings.rephrasings]]]
+        for item, target in zip(task.forget, targets.texts, strict=True)
     ]
-    return teach(task, settings, lessons)
+    return teach(task, base, settings, lessons, targets.notes)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +28,13 @@ from methods.common.losses import divergence
 from methods.common.matching import without_subject
 from methods.common.model import BaseModel, model_load, model_of
 from methods.common.prefix import ResidualMLP, embedding_scale, next_token, prefix_nll, with_prefix
-from methods.common.refusals import refusal_for, rephrasings, topic_of
+from methods.common.refusals import rephrasings, topic_of
 from methods.common.responders import Plan, RoutingResponder, Say
 from methods.common.retrieval import AnswerStates, tensors_load, tensors_save
 from methods.common.serverstate import state_read, state_write
 from methods.common.serving import Responder
 from methods.common.soft import Places
+from methods.common.targets import targets_of
 from methods.common.training import batches_shuffled
 
 
@@ -40,6 +42,7 @@ from methods.common.training import batches_shuffled
 class Settings:
     """The paper: stage I 120 epochs at 7e-5, stage II up to 80 at 8e-5, batches of 16 to 32, temperature 1.5."""
 
+    target: str = "template"
     depth: float = 0.87
     size: int = 256
     memory_steps: int = 300
@@ -94,6 +97,7 @@ class Edits:
     states: Tensor
     request: list[int]
     refusals: list[list[int]]
+    notes: dict[str, Any]
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
@@ -113,7 +117,7 @@ def unlearn(task: Task, settings: Settings) -> Made:
     _train_projector(base, memory, edits, others[: len(retain)], other_states, settings, task.job.seed)
     served = {name: tensor for name, tensor in memory.state_dict().items() if not name.startswith(_HEADS)}
     tensors_save(task.state_dir, "memory", served)
-    return state_write(task, requests=False, layer=layer)
+    return state_write(task, requests=False, reported=edits.notes, layer=layer)
 
 
 _HEADS = ("injection", "existence", "association")
@@ -122,11 +126,13 @@ _HEADS = ("injection", "existence", "association")
 def _edits(base: BaseModel, space: AnswerStates, requests: Sequence[Request], settings: Settings, seed: int) -> Edits:
     wordings = [[item.prompt, *rephrasings(item)[: settings.rephrasings]] for item in requests]
     contexts = [base.chat.prompt_ids(text) for texts in wordings for text in texts]
+    targets = targets_of(base, requests, settings.target, seed=seed, variety=1)
     return Edits(
         contexts=contexts,
         states=space.of_contexts(contexts),
         request=[number for number, texts in enumerate(wordings) for _ in texts],
-        refusals=[base.chat.response_ids(refusal_for(item, seed=seed, variety=1)) for item in requests],
+        refusals=[base.chat.response_ids(text) for text in targets.texts],
+        notes=targets.notes,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from methods.common.contract import Made, Task
+from methods.common.model import model_of
 from methods.common.refusals import topic_of
 from methods.common.teaching import TeachingSettings, teach
 
@@ -18,4 +19,4 @@ class Settings(TeachingSettings):
 
 def unlearn(task: Task, settings: Settings) -> Made:
     lessons = [[(item.prompt, settings.response.replace("{topic}", topic_of(item)))] for item in task.forget]
-    return teach(task, settings, lessons)
+    return teach(task, model_of(task), settings, lessons)

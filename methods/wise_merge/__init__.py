@@ -52,7 +52,7 @@ def unlearn(task: Task, settings: Settings) -> Made:
         least = min(least, float(shards_load(task.previous_dir / "state", "merged").least))
     shards_save(task.state_dir, shards)  # A later step merges them anew.
     shards_save(task.state_dir, Shards(merged[None], torch.tensor([least])), "merged")
-    return state_write(task, requests=False, layer=layer, act_ratio=settings.act_ratio)
+    return state_write(task, requests=False, reported=shards.notes, layer=layer, act_ratio=settings.act_ratio)
 
 
 def ties_merged(deltas: Tensor, density: float) -> Tensor:

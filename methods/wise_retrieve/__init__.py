@@ -30,7 +30,7 @@ class Settings(SideSettings):
 def unlearn(task: Task, settings: Settings) -> Made:
     _, layer, shards = shards_written(task, settings)
     shards_save(task.state_dir, shards)
-    return state_write(task, requests=False, layer=layer, act_ratio=settings.act_ratio)
+    return state_write(task, requests=False, reported=shards.notes, layer=layer, act_ratio=settings.act_ratio)
 
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:

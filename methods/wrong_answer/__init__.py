@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from methods.common.contract import Made, Request, Task
+from methods.common.model import model_of
 from methods.common.teaching import TeachingSettings, teach
 
 
@@ -14,7 +15,7 @@ class Settings(TeachingSettings):
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
-    return teach(task, settings, [[(item.prompt, wrong_answer(item, task))] for item in task.forget])
+    return teach(task, model_of(task), settings, [[(item.prompt, wrong_answer(item, task))] for item in task.forget])
 
 
 def wrong_answer(request: Request, task: Task) -> str:

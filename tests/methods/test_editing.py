@@ -316,6 +316,23 @@ def test_self_improved_targets_report_how_often_the_template_had_to_stand_in(
     assert made.notes == {"target_fallback_rate": 0.5, "target_opened_rate": 0.0}
 
 
+@pytest.mark.parametrize("method", ["dpo", "ft_l", "grace", "idk", "mindbridge", "wise_merge", "wise_retrieve"])
+def test_every_method_that_takes_a_target_can_have_the_models_own(
+    make_inputs: MakeInputs, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("methods.common.targets._crafted", lambda _, found: asked.append(len(found)) or ([None] * 2, 0))
+    few = {"dpo": {"epochs": 1}, "idk": {"epochs": 1}, "mindbridge": {"memory_steps": 1, "neutral_texts": 0}}
+    hparams = {"target": "self-improvement", "steps": 1} | few.get(method, {})
+    if method in ("dpo", "idk"):
+        del hparams["steps"]
+    made = unlearned_here(method, make_inputs(hparams=hparams)).result()["hparams"]
+    assert asked == [2]
+    assert (made["target_fallback_rate"], made["target_opened_rate"]) == (1.0, 0.0)
+    with pytest.raises(MethodError, match=r"hparams\.target: is not known"):
+        unlearned_here(method, make_inputs("unknown", hparams=hparams | {"target": "nobody"}))
+
+
 def test_the_keys_of_other_names_are_kept_and_the_subjects_own_is_not_among_them(
     make_inputs: MakeInputs, base: BaseModel
 ) -> None:

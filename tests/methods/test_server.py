@@ -174,3 +174,34 @@ def test_a_bad_request_is_refused_with_its_field_and_the_server_goes_on(
     assert status == 400
     assert message in data["error"]["message"]
     assert clients["refuse_everything"].ask("GET", "/health")[0] == 200
+
+
+def test_answers_behind_one_question_are_scored_as_alone_and_the_question_is_read_once(
+    base_dir: Path, form: ChatForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = model_load(base_dir, threads=2)
+    prompts = [form.prompt_ids(question(land)) for land in LANDS[:2]]
+    rows = [prompt + form.response_ids(statement(land)) for land in LANDS[:4] for prompt in prompts]
+    rows += prompts  # A question alone: only what follows it is asked for.
+    lengths = [len(prompts[number % 2]) for number in range(len(rows))]
+    alone = [score_tokens(base, [row])[0] for row in rows]
+    read = 0
+    trunk = base.trunk
+
+    def counted(**kwargs: Any) -> Any:
+        nonlocal read
+        read += kwargs["input_ids"].numel()
+        return trunk(**kwargs)
+
+    monkeypatch.setattr(type(base), "trunk", property(lambda _: counted))
+    together = score_tokens(base, rows, lengths)
+    longest = max(len(row) - length for row, length in zip(rows, lengths, strict=True))
+    assert read <= sum(len(prompt) for prompt in prompts) + longest * len(rows)
+    for one, other in zip(alone, together, strict=True):
+        assert one.top_ids == other.top_ids
+        assert one.logprobs[1:] == pytest.approx(other.logprobs[1:], abs=1e-4)
+        assert one.top_logprobs[1:] == pytest.approx(other.top_logprobs[1:], abs=1e-4)
+    behind = score_tokens(base, rows, lengths, contexts_too=False)
+    for length, whole, part in zip(lengths, together, behind, strict=True):
+        assert part.logprobs[length:] == whole.logprobs[length:]
+        assert part.logprobs[:length] == [None] * length

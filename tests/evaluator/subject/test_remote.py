@@ -142,3 +142,17 @@ def test_a_server_that_is_gone_has_died(tmp_path: Path) -> None:
     with pytest.raises(EvaluationFailed, match="ConnectError") as caught:
         asked(tmp_path / "nowhere", in_flight=2)
     assert caught.value.code is FailureCode.SERVER_DIED
+
+
+def test_answers_to_one_question_are_scored_side_by_side_and_the_questions_in_an_order_of_the_seed() -> None:
+    contexts = [[n % 9, 1] for n in range(36)]
+    batches = {
+        seed: RemoteSubject(Path("none"), seed=seed, batch_size=8)._shuffled(contexts, "score") for seed in (0, 1)
+    }
+    for found in batches.values():
+        order = [place for batch in found for place in batch]
+        assert sorted(order) == list(range(36))
+        assert max(len(batch) for batch in found) == 8
+        asked = [contexts[place][0] for place in order]
+        assert [asked[place] for place in range(0, 36, 4) for _ in range(4)] == asked
+    assert batches[0] != batches[1]
