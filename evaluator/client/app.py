@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from evaluator.client import screen
+from evaluator.client.cited import board_markdown
 from evaluator.client.config import Config, config_load, config_save
 from evaluator.client.new import new
 from evaluator.client.options import EXIT_REFUSED, TokenOption, UrlOption, refusals
@@ -182,14 +184,21 @@ def traces(
 def board(
     slug: Annotated[str, typer.Argument(help="A benchmark release.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the Board JSON.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table with intervals and receipt digests, to cite.")
+    ] = False,
     url: UrlOption = None,
     token: TokenOption = None,
 ) -> None:
     """Show a board."""
     with refusals(), Site(config_load(url=url, token=token)) as site:
         found = site.get(f"boards/{slug}/")
+        runs = [run for row in found["rows"] for run in row["runs"]] if as_markdown else []
+        digests = {run: hashlib.sha256(site.file(f"/runs/{run}/receipt.json")).hexdigest() for run in runs}
     if as_json:
         print(json.dumps(found, indent=2))
+    elif as_markdown:
+        print(board_markdown(found, digests))
     else:
         screen.board_print(found)
 

@@ -53,6 +53,16 @@ class Site:
         """DELETE `/api/v1/<path>`."""
         self._call("DELETE", path)
 
+    def file(self, path: str) -> bytes:
+        """A small file of the site, such as a receipt."""
+        try:
+            answer = self._http.get(path)
+        except httpx2.HTTPError as error:
+            raise SiteRefused([_unreachable(self.url, error)]) from error
+        if answer.status_code != httpx2.codes.OK:
+            raise SiteRefused(_problems(answer), answer.status_code)
+        return answer.content
+
     def download(self, path: str, target: Path, *, on_bytes: Callable[[int, int], None]) -> str:
         """Stream `path` into `target` (whole or not at all); `on_bytes(done, total)`. Returns the SHA-256."""
         digest, done = hashlib.sha256(), 0

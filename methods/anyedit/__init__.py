@@ -44,7 +44,8 @@ def unlearn(task: Task, settings: Settings) -> Made:
     base = model_of(task)
     layers = base.layers_between(settings.first_depth, settings.last_depth)
     edits = edits_of(base, task.forget, settings, seed=task.job.seed)
-    C = kept_covariances(base, layers, task, settings)
+    # It looks up where the answer begins, so that is where other questions are to stay as they are.
+    C = kept_covariances(base, layers, task, settings, at_answer=True)
     columns = []
     for number, edit in enumerate(edits.items):
         progress(0.25 + 0.65 * number / len(edits.items), f"target {number + 1} of {len(edits.items)}")

@@ -7,6 +7,7 @@ the model names itself: it goes on from the words before the subject. That is ou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -20,18 +21,22 @@ from methods.common.model import BaseModel
 
 _WINDOW = 128
 _NAME_TOKENS = 6
+_END = re.compile(r"[?.,\n]")
 
 
-def kept_covariances(base: BaseModel, layers: Sequence[int], task: Task, settings: EditSettings) -> dict[int, Tensor]:
+def kept_covariances(
+    base: BaseModel, layers: Sequence[int], task: Task, settings: EditSettings, *, at_answer: bool = False
+) -> dict[int, Tensor]:
     """C of every layer, (keys, keys), float64: E[k k^T] over neutral text + neighbour_weight E[k k^T] over other names.
 
     `covariance_ridge` times the mean of C's diagonal is added to that diagonal: it keeps directions in
-    check that the sample never showed.
+    check that the sample never showed. With `at_answer` the key that is to stay is not that of the other name but
+    that of the last token before the answer to a question about it.
     """
     neutral = _windows(base, task.neutral(), settings.covariance_tokens)
     C = second_moments(base, layers, neutral, told=lambda done: progress(0.05 + 0.15 * done, "covariance"))
     if settings.neighbours > 0 and settings.neighbour_weight > 0:
-        others = other_names(base, task.forget, settings.neighbours)
+        others = (other_questions if at_answer else other_names)(base, task.forget, settings.neighbours)
         near = second_moments(base, layers, others, told=lambda done: progress(0.2 + 0.05 * done, "neighbours"))
         C = {layer: matrix + settings.neighbour_weight * near[layer] for layer, matrix in C.items()}
     return {layer: _damped(matrix, settings.covariance_ridge) for layer, matrix in C.items()}
@@ -57,14 +62,30 @@ def _windows(base: BaseModel, texts: Sequence[str], tokens: int) -> list[Row]:
     return rows
 
 
-@torch.no_grad()
 def other_names(base: BaseModel, requests: Sequence[Request], count: int) -> list[Row]:
-    """Each question cut before its subject and continued by the model in `count` ways; only the names count.
+    """The beginnings of questions about other things (see `_named`); only the names in them count."""
+    return [row for _, row in _named(base, requests, count)]
+
+
+def other_questions(base: BaseModel, requests: Sequence[Request], count: int) -> list[Row]:
+    """Whole questions about the same other things, in the chat form; only the last token counts."""
+    rows = []
+    for request, row in _named(base, requests, count):
+        name = _END.split(base.chat.decode(row.ids[row.first :]).strip())[0]
+        ids = base.chat.prompt_ids(request.prompt.replace(request.subject or "", name))
+        rows.append(Row(tuple(ids), len(ids) - 1))
+    return rows
+
+
+@torch.no_grad()
+def _named(base: BaseModel, requests: Sequence[Request], count: int) -> list[tuple[Request, Row]]:
+    """Each question cut before its subject and continued by the model in `count` ways, with the request.
 
     The `count` likeliest next tokens are taken, each continued greedily up to the end of the name. A
     request without a subject has none, and a name that begins like the subject of a request is left out.
     """
     subjects = [request.subject for request in requests if request.subject is not None]
+    owners: list[Request] = []
     firsts: list[int] = []
     starts: list[list[int]] = []
     for request in requests:
@@ -76,15 +97,17 @@ def other_names(base: BaseModel, requests: Sequence[Request], count: int) -> lis
         head = base.chat.encode(before.rstrip(" "))
         ids = torch.tensor([head], device=base.device)
         likeliest = base.logits(base.trunk(input_ids=ids, use_cache=False).last_hidden_state[0, -1]).topk(count)
+        owners += [request] * count
         firsts += [len(head)] * count
         starts += [[*head, token] for token in likeliest.indices.tolist()]
     written = continue_greedily(base, starts, _NAME_TOKENS, ended=lambda ids: _ended(base, ids))
     rows = [Row((*start, *more), first) for start, (more, _), first in zip(starts, written, firsts, strict=True)]
-    return [row for row in rows if not _alike(base.chat.decode(row.ids[row.first :]).strip(), subjects)]
+    pairs = zip(owners, rows, strict=True)
+    return [(item, row) for item, row in pairs if not _alike(base.chat.decode(row.ids[row.first :]).strip(), subjects)]
 
 
 def _ended(base: BaseModel, ids: Sequence[int]) -> bool:
-    return any(mark in base.chat.decode(ids) for mark in "?.,\n")
+    return _END.search(base.chat.decode(ids)) is not None
 
 
 def _alike(name: str, subjects: Sequence[str]) -> bool:

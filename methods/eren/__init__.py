@@ -38,7 +38,7 @@ class Settings:
     """`notes` are shown, the nearest last; `margin` in nats a token; `opened`: the refusal's first words are given."""
 
     depth: float = 0.87
-    reach: float = 0.98
+    reach: float = 0.8
     notes: int = 2
     margin: float = 0.0
     opened: bool = True

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from methods.common.contract import Made, Request, Task, progress
 from methods.common.model import BaseModel, model_load, model_of
 from methods.common.responders import Plan, RoutingResponder, Say
-from methods.common.retrieval import AnswerStates, Keys, deferral_radius, tensors_load, tensors_save
+from methods.common.retrieval import AnswerStates, Keys, deferral_radii, tensors_load, tensors_save
 from methods.common.serverstate import state_read, state_write
 from methods.common.serving import Responder
 from methods.common.soft import Soft
@@ -33,11 +33,11 @@ from methods.common.upper import UpperBlocks, value_hook
 
 @dataclass(frozen=True)
 class Settings:
-    """`reach`: the first radius, as a share of the distance to the nearest question that is to be kept."""
+    """`reach`: the first radius, as a share of the usual distance to a question that is to be kept."""
 
     target: str = "template"
     depth: float = 0.87
-    reach: float = 0.98
+    reach: float = 0.8
     steps: int = 50
     learning_rate: float = 1.0
     stop_at: float = 0.02
@@ -80,10 +80,11 @@ def unlearn(task: Task, settings: Settings) -> Made:
     layer = base.layer_at("hparams.depth", settings.depth)
     space = AnswerStates(base, layer)
     keys = space.of_questions([item.prompt for item in task.forget])
-    eps = deferral_radius(keys, space.of_questions([item.prompt for item in retain]), settings.reach)
+    radii = deferral_radii(keys, space.of_questions([item.prompt for item in retain]), settings.reach)
     book = _codebook_before(task, keys.shape[1])
     targets = targets_of(base, task.forget, settings.target, seed=task.job.seed, variety=1)
-    for number, (request, key, refusal) in enumerate(zip(task.forget, keys, targets.texts, strict=True)):
+    entries = zip(task.forget, keys, radii.tolist(), targets.texts, strict=True)
+    for number, (request, key, eps, refusal) in enumerate(entries):
         progress(0.1 + 0.85 * number / len(task.forget), f"edit {number + 1} of {len(task.forget)}")
         value = value_learned(base, layer, request, refusal, settings)
         book = book.with_entry(key, value, hashlib.sha256(refusal.encode()).hexdigest(), eps)

@@ -35,7 +35,7 @@ class Settings:
     """How many demonstrations of each kind; the paper's 32 are in about the same shares, 1 to 3 to 4."""
 
     depth: float = 0.87
-    reach: float = 0.98
+    reach: float = 0.8
     copy: int = 1
     update: int = 2
     retain: int = 2

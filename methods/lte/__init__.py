@@ -46,7 +46,7 @@ class Settings:
     """The paper: 60,000 examples, 3 epochs, rank 8, alpha 16, learning rate 3e-4."""
 
     depth: float = 0.87
-    reach: float = 0.98
+    reach: float = 0.8
     first_depth: float = 0.3
     rank: int = 8
     alpha: float = 16.0

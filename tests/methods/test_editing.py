@@ -20,7 +20,7 @@ from methods.common.contract import Request, Task, task_read
 from methods.common.edits import contexts_of, edits_of
 from methods.common.errors import MethodError
 from methods.common.inference import continue_greedily
-from methods.common.kept import kept_covariances, other_names
+from methods.common.kept import kept_covariances, other_names, other_questions
 from methods.common.keys import keys_at_lookup
 from methods.common.model import BaseModel, model_load
 from methods.common.refusals import refusal_for
@@ -342,6 +342,10 @@ def test_the_keys_of_other_names_are_kept_and_the_subjects_own_is_not_among_them
     assert {land for land in LANDS[2:] if any(land in name for name in names)}, names
     assert not any(name.strip().startswith(request.subject or "") for name in names for request in requests)
     assert all(base.chat.decode(row.ids[: row.first]).endswith("What is the capital of") for row in rows)
+    whole = [base.chat.decode(row.ids) for row in other_questions(base, requests, 12)]
+    assert len(whole) == len(rows)
+    assert {land for land in LANDS[2:] if any(question(land)[:-1] in text for text in whole)}, whole
+    assert all(row.first == len(row.ids) - 1 for row in other_questions(base, requests, 12))
     contexts = [contexts_of(base, request, [request.prompt])[0] for request in requests]
     asked = [replace(request, prompt=question(LANDS[4]), subject=LANDS[4]) for request in requests[:1]]
     other = keys_at_lookup(base, 0, [contexts_of(base, asked[0], [asked[0].prompt])[0]])[0].double()

@@ -19,7 +19,7 @@ from methods.common.lora import LowRank, low_rank_merge
 from methods.common.losses import response_nll
 from methods.common.model import BaseModel, model_load
 from methods.common.pairs import pair
-from methods.common.retrieval import AnswerStates, tensors_load
+from methods.common.retrieval import AnswerStates, Keys, deferral_radii, tensors_load
 from methods.common.serving import Responder, Row
 from methods.common.sidememory import activation, last_keys
 from methods.common.soft import Places, Soft, softened
@@ -295,3 +295,12 @@ def family_base(family: str, base: BaseModel, folder: Path) -> BaseModel:
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     base.chat.tokenizer.save_pretrained(folder)
     return model_load(folder, threads=2)
+
+
+def test_one_request_beside_a_kept_question_does_not_shrink_the_radii_of_the_others() -> None:
+    keys = torch.tensor([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]])
+    kept = torch.tensor([[0.0, 1.0], [10.0, 8.0], [20.0, 8.0]])
+    radii = deferral_radii(keys, kept, 0.5)
+    assert radii.tolist() == pytest.approx([0.98, 4.0, 4.0])
+    # However far a reach is asked for, no kept question is answered.
+    assert Keys(keys, deferral_radii(keys, kept, 5.0)).nearest(kept) == [None, None, None]
