@@ -101,8 +101,9 @@ def submission_create(
 
     `image` is a digest, a tag (`HOST/NAME:TAG`, resolved at the inspection) or `archive@sha256:…` of the user's own
     upload. Without `method` the manifest's name decides: the user's method of that slug, registered now if it is new.
-    What was refused before may be sent again by the same user (an image that was missing may be there now); any other
-    repeat is refused and names the earlier submission.
+    What was refused before may be sent again by the same user (an image that was missing may be there now). An accepted
+    one that its submitter sends again to further releases gets runs there too, and is given back. Any other repeat is
+    refused and names the earlier submission.
 
     Raises `Refused`, `Duplicate`, `NotAllowed`, `QuotaSpent`.
     """
@@ -142,6 +143,8 @@ def submission_create(
             submission = earlier
             for name, value in (fields | {"state": SubmissionState.SUBMITTED, "created_at": timezone.now()}).items():
                 setattr(submission, name, value)
+        elif _may_go_further(earlier, user, found):
+            return _go_further(earlier, user, found)
         else:
             raise Duplicate([_repeat(image, earlier)])
         archive = checks.archive_sha256(image)
@@ -272,6 +275,29 @@ def _earlier(image: str, digest: str, manifest_sha256: str) -> Submission | None
         found = found.filter(image=image).exclude(state=SubmissionState.WITHDRAWN)
     order = {SubmissionState.REFUSED: 1}  # what is refused may be sent again: a live one says no first
     return min(found, key=lambda one: order.get(SubmissionState(one.state), 0), default=None)
+
+
+def _may_go_further(earlier: Submission, user: User, releases: Sequence[Release]) -> bool:
+    """Whether a repeat is the submitter's own, accepted already, to a release that it was not judged on."""
+    known = set(earlier.releases.values_list("pk", flat=True))
+    mine = earlier.state == SubmissionState.ACCEPTED and earlier.submitter_id == user.pk
+    return mine and any(release.pk not in known for release in releases)
+
+
+def _go_further(earlier: Submission, user: User, releases: Sequence[Release]) -> Submission:
+    """Runs of an accepted submission on further releases; what it was inspected for holds there too."""
+    before = ", ".join(sorted(earlier.releases.values_list("slug", flat=True)))
+    earlier.releases.add(*releases)
+    _runs_enqueue(earlier)
+    after = ", ".join(sorted(earlier.releases.values_list("slug", flat=True)))
+    audit_record(
+        actor=actor_of(user),
+        action="submission.extend",
+        target=earlier,
+        before={"releases": before},
+        after={"releases": after},
+    )
+    return earlier
 
 
 def _repeat(image: str, earlier: Submission) -> Problem:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from leaderboard.accounts.models import User
+from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Duplicate, NotAllowed, QuotaSpent, Refused
 from leaderboard.methods.models import Method, Submission, SubmissionState
@@ -89,6 +90,22 @@ def test_the_same_digest_and_manifest_twice_names_the_earlier_submission(
         submission_create(user=stranger, image=digest_make(), manifest=manifest_make(), releases=[hidden.slug])
     changed = manifest_make(version="2")
     assert submission_create(user=user, image=digest_make(), manifest=changed, releases=[hidden.slug]).pk != first.pk
+
+
+def test_an_accepted_submission_sent_again_to_a_further_release_gets_its_run_there(
+    user: User, submit: Submit, hidden: Release, public: Release
+) -> None:
+    first = submit(public)
+    again = {"user": user, "image": first.image, "manifest": first.manifest}
+    with pytest.raises(Duplicate, match=first.id):
+        submission_create(**again, releases=[public.slug])
+    extended = submission_create(**again, releases=[hidden.slug])
+    assert extended.pk == first.pk
+    assert {release.slug for release in first.releases.all()} == {public.slug, hidden.slug}
+    assert sorted(first.runs.values_list("release__slug", flat=True)) == sorted([public.slug, hidden.slug])
+    assert AuditEntry.objects.get(action="submission.extend").after["releases"].count(",") == 1
+    with pytest.raises(Duplicate, match=first.id):
+        submission_create(**again, releases=[hidden.slug])
 
 
 def test_the_quota_counts_a_day_and_forgives_what_the_platform_failed(
