@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from leaderboard.audit.models import AuditEntry
@@ -105,6 +107,10 @@ def test_submit_status_board_and_traces(signed_in: Shell, public: Release) -> No
     assert "place in the queue: 1, expected to start within a minute" in waiting
     assert "Gradient difference" in signed_in("board", public.slug).stdout
     assert json.loads(signed_in("board", public.slug, "--json").stdout)["board"] == public.slug
+    cited = signed_in("board", public.slug, "--markdown").stdout
+    receipt = Client().get(f"/runs/{run.id}/receipt.json").content
+    assert f"`{hashlib.sha256(receipt).hexdigest()[:12]}` |" in cited
+    assert "| Gradient difference 1 |" in cited
     assert "3 probes, in full" in signed_in("traces", run.id).stdout
     assert (signed_in.home / f"{run.id}.parquet").read_bytes()[:4] == b"PAR1"
     signed_in("traces", run.id, "-o", "t.jsonl.gz")
