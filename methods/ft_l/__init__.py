@@ -32,7 +32,7 @@ class Settings:
     refusal_variety: int = 1
     rephrasings: int = 2
     depth: float = 0.3
-    epsilon: float = 0.1
+    epsilon: float = 0.02
     learning_rate: float = 5e-4
     steps: int = 25
     batch: int = 10
