@@ -41,7 +41,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class RankedEntry:
-    """`rank` is 1 + the number of entries that are significantly better; None when the entry has no value."""
+    """`rank` as `rank_entries` gives it; None when the entry has no value."""
 
     rank: int | None
     rank_low: int | None
@@ -139,14 +139,18 @@ def paired_differences(intervals: Mapping[str, MetricIntervals], key: str = "ove
 def rank_entries(names: Iterable[str], differences: Differences) -> dict[str, RankedEntry]:
     """Rank entries by the metric of `differences`, higher first; an entry without a value has no rank.
 
-    Two entries are apart where the Holm-corrected p-value of their difference is at most 0.05. The rank interval is
+    Two entries are apart where the Holm-corrected p-value of their difference is at most 0.05. A rank is 1 + the number
+    of entries that are better and apart, but never before that of an entry with a higher value: one whose value is so
+    uncertain that next to nobody is apart from it would else stand at the top with a low one. The rank interval is
     the 2.5-97.5 % range, over resamples, of the entry's place; equal values share the better place.
     """
     found = {name: RankedEntry(None, None, None, ()) for name in names}
     apart = differences.p_holm <= ALPHA
     better = apart & (differences.value > 0)
-    for number, name in enumerate(differences.ids):
-        rank = 1 + int(np.count_nonzero(better[:, number]))
+    rank = 0
+    for number in np.argsort(-differences.value.sum(axis=1), kind="stable").tolist():
+        name = differences.ids[number]
+        rank = max(rank, 1 + int(np.count_nonzero(better[:, number])))
         low, high = (int(place) for place in differences.places[:, number])
         tied = tuple(o for i, o in enumerate(differences.ids) if i != number and not apart[i, number])
         found[name] = RankedEntry(rank, min(low, rank), max(high, rank), tied)

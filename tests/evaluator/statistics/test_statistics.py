@@ -10,6 +10,7 @@ import pytest
 
 from evaluator.metrics.board import METRICS, harmonic_mean
 from evaluator.statistics import (
+    Differences,
     MetricIntervals,
     ProbeTable,
     Resampler,
@@ -208,3 +209,15 @@ def test_every_metric_explains_itself() -> None:
     for metric in METRICS:
         help_text = metric.info().help
         assert "In [" in help_text and ("higher is better" in help_text) == (metric.direction == "up"), metric.key
+
+
+def test_an_uncertain_entry_does_not_rank_before_one_with_a_higher_value() -> None:
+    value = np.array([0.9, 0.8, 0.4])
+    apart = np.array([[1.0, 0.01, 0.2], [0.01, 1.0, 0.6], [0.2, 0.6, 1.0]])
+    gaps = value[:, None] - value[None, :]
+    places = np.array([[1, 2, 1], [1, 2, 3]])
+    found = Differences(("sure", "second", "noisy"), gaps, gaps, gaps, gaps, apart, apart, places, 20)
+    ranks = rank_entries(("sure", "second", "noisy"), found)
+    assert [ranks[name].rank for name in ("sure", "second", "noisy")] == [1, 2, 2]
+    # The interval still says how far up it may belong.
+    assert (ranks["noisy"].rank_low, ranks["noisy"].rank_high) == (1, 3)
