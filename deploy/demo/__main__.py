@@ -50,7 +50,6 @@ class Demo:
         self._step(site_step())
         self._serve()
         self._step(base_step(self.plan))
-        self._release(self.plan.boards[0])
         image = self._image()
         self.site.log_in()
         for board in self.plan.boards:

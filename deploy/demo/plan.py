@@ -111,8 +111,13 @@ def plan_read(environment: Mapping[str, str]) -> Plan:
 
 
 def _methods_read(text: str) -> tuple[str, ...] | None:
-    names = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    names = _words(text)
     return None if names == ("all",) else names or METHODS
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """What a list in a variable names, each once: commas and blanks part it."""
+    return tuple(dict.fromkeys(text.replace(",", " ").split()))
 
 
 def _threads_read(text: str) -> int:
@@ -122,7 +127,7 @@ def _threads_read(text: str) -> int:
 
 
 def _sizes_read(text: str) -> tuple[int, ...]:
-    words = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    words = _words(text)
     if wrong := [word for word in words if not word.isdecimal() or int(word) < 1]:
         raise DemoError(
             f"DEMO_SIZES: {wrong[0]!r} is no number of requests: give whole numbers from 1 on, "

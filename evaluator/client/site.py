@@ -55,13 +55,7 @@ class Site:
 
     def file(self, path: str) -> bytes:
         """A small file of the site, such as a receipt."""
-        try:
-            answer = self._http.get(path)
-        except httpx2.HTTPError as error:
-            raise SiteRefused([_unreachable(self.url, error)]) from error
-        if answer.status_code != httpx2.codes.OK:
-            raise SiteRefused(_problems(answer), answer.status_code)
-        return answer.content
+        return self._answer("GET", path).content
 
     def download(self, path: str, target: Path, *, on_bytes: Callable[[int, int], None]) -> str:
         """Stream `path` into `target` (whole or not at all); `on_bytes(done, total)`. Returns the SHA-256."""
@@ -88,16 +82,16 @@ class Site:
 
     def send(self, method: str, path: str, *, headers: dict[str, str], content: bytes = b"") -> dict[str, str]:
         """Any method on `/api/v1/<path>`, body no JSON; the answer's headers, by names in small letters."""
-        answer = self._answer(method, path, headers=headers, content=content)
+        answer = self._answer(method, f"/api/v1/{path}", headers=headers, content=content)
         return {name.lower(): value for name, value in answer.headers.items()}
 
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
-        answer = self._answer(method, path, **arguments)
+        answer = self._answer(method, f"/api/v1/{path}", **arguments)
         return answer.json() if answer.content else None
 
     def _answer(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         try:
-            answer = self._http.request(method, f"/api/v1/{path}", **arguments)
+            answer = self._http.request(method, path, **arguments)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise SiteRefused([_unreachable(self.url, error)]) from error
         if answer.is_redirect:

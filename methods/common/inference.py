@@ -46,7 +46,7 @@ def score_tokens(
             before = _scores(base, front[:-1], asked) if contexts_too else _unknown(len(asked))
             for index, tail, states in zip(members[place], ends, backs, strict=True):
                 after = _scores(base, torch.cat([front[-1:], states]), [*tail, None])
-                scores[index] = _joined(_unknown(1), before, after)
+                scores[index] = _unknown(1) + before + after
     return [scores[index] for index in range(len(rows))]
 
 
@@ -121,14 +121,6 @@ def _scores(base: BaseModel, hidden: Tensor, following: Sequence[int | None]) ->
 
 def _unknown(count: int) -> TokenScores:
     return TokenScores([None] * count, [-1] * count, [None] * count)
-
-
-def _joined(*parts: TokenScores) -> TokenScores:
-    return TokenScores(
-        [value for part in parts for value in part.logprobs],
-        [value for part in parts for value in part.top_ids],
-        [value for part in parts for value in part.top_logprobs],
-    )
 
 
 @torch.inference_mode()

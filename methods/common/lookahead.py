@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.common.model import BaseModel, padded
+from methods.common.upper import handing_on
 
 #: Where a change is added: to the value (the MLP's output) or to the state (the block's output).
 Site = Literal["value", "state"]
@@ -88,7 +89,7 @@ class Lookahead:
 
         handle = self._module.register_forward_hook(add)
         try:
-            with self._lower_blocks_skipped():
+            with handing_on(self._base.layers[: self._layer], (self._below, None) if self._in_tuple else self._below):
                 return self._run()
         finally:
             handle.remove()
@@ -143,22 +144,6 @@ class Lookahead:
                 stack.callback(handle.remove)
             self._run()
         return seen["present"], seen["below"].detach(), seen["in_tuple"]
-
-    @contextmanager
-    def _lower_blocks_skipped(self) -> Iterator[None]:
-        """Let every block below the edited one hand on the kept state instead of computing it."""
-
-        def hand_on(*_args: Any, **_kwargs: Any) -> Any:
-            return (self._below, None) if self._in_tuple else self._below
-
-        blocks = self._base.layers[: self._layer]
-        for block in blocks:
-            block.forward = hand_on
-        try:
-            yield
-        finally:
-            for block in blocks:
-                del block.forward  # The class's own method shows again.
 
 
 def first_of(output: Any) -> Tensor:

@@ -67,6 +67,11 @@ def rephrasings(request: Request) -> list[str]:
     return found
 
 
+def wordings(request: Request, others: int) -> list[str]:
+    """The question itself, then up to `others` of its rephrasings."""
+    return [request.prompt, *rephrasings(request)[:others]]
+
+
 def _candidates(request: Request) -> list[str]:
     prompt = request.prompt.strip()
     subject = request.subject

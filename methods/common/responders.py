@@ -190,8 +190,8 @@ class RoutingResponder(_Text):
         """Join the base's entries of the context to the plan's entries behind it."""
         if isinstance(plan, Recite):
             behind = scripted_scores(self._script(plan.response), row.ids, row.context_len)
-            return _joined(asked, row.context_len, behind, row.context_len)
-        scores = _joined(asked, row.context_len, planned, len(plan.context)) if planned is not None else asked
+            return asked[: row.context_len] + behind[row.context_len :]
+        scores = asked if planned is None else asked[: row.context_len] + planned[len(plan.context) :]
         return self._with_opening(row, plan, scores) if plan.opening else scores
 
     def _with_opening(self, row: Row, plan: Say, scores: TokenScores) -> TokenScores:
@@ -210,11 +210,3 @@ class RoutingResponder(_Text):
 
 def _moves(plan: Say, row: Row) -> bool:
     return plan.under is not None or plan.context != row.context
-
-
-def _joined(front: TokenScores, front_len: int, back: TokenScores, back_from: int) -> TokenScores:
-    return TokenScores(
-        front.logprobs[:front_len] + back.logprobs[back_from:],
-        front.top_ids[:front_len] + back.top_ids[back_from:],
-        front.top_logprobs[:front_len] + back.top_logprobs[back_from:],
-    )

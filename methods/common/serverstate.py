@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from methods.common.contract import Made, Task, json_read, json_write
 from methods.common.refusals import topic_of
+
+if TYPE_CHECKING:
+    from methods.common.model import BaseModel
 
 _FILE = "state.json"
 
@@ -46,6 +49,13 @@ def state_read(state_dir: Path) -> dict[str, Any]:
     data = json_read(state_dir / _FILE)
     assert isinstance(data, dict)
     return data
+
+
+def served_base(state: dict[str, Any], base_dir: Path, threads: int) -> BaseModel:
+    """The base as a server reads it, asked in the form that was in force at `unlearn`."""
+    from methods.common.model import model_load  # torch: a server that only recites needs none
+
+    return model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
 
 
 def requests_of(state: dict[str, Any]) -> tuple[StoredRequest, ...]:

@@ -31,6 +31,16 @@ class TokenScores:
     top_ids: list[int]
     top_logprobs: list[float | None]
 
+    def __getitem__(self, part: slice) -> TokenScores:
+        """Some of the entries."""
+        return TokenScores(self.logprobs[part], self.top_ids[part], self.top_logprobs[part])
+
+    def __add__(self, behind: TokenScores) -> TokenScores:
+        """These entries, then those."""
+        return TokenScores(
+            self.logprobs + behind.logprobs, self.top_ids + behind.top_ids, self.top_logprobs + behind.top_logprobs
+        )
+
 
 @dataclass(frozen=True)
 class Completion:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from methods.common.contract import Request, Task, progress
 from methods.common.model import BaseModel, model_of
-from methods.common.refusals import rephrasings
+from methods.common.refusals import wordings
 from methods.common.responders import Plan, Router, Say
 from methods.common.retrieval import tensors_load, tensors_save
 from methods.common.states import block_keys
@@ -101,7 +101,7 @@ def shards_written(task: Task, settings: SideSettings) -> tuple[BaseModel, int, 
 
         generator = torch.Generator().manual_seed(task.job.seed * 1000 + len(deltas))
         mask = torch.rand(base.down_weight(layer).shape, generator=generator) < settings.mask_ratio
-        contexts = [_wordings(base, item, settings) for item in requests]
+        contexts = edit_contexts(base, requests, settings)
         targets = [base.chat.response_ids(text) for text in refusals.texts[start : start + size]]
         delta = _delta(base, layer, contexts, targets, irrelevant, mask.to(base.device), settings, told)
         deltas.append(delta)
@@ -111,18 +111,13 @@ def shards_written(task: Task, settings: SideSettings) -> tuple[BaseModel, int, 
 
 def edit_contexts(base: BaseModel, requests: Sequence[Request], settings: SideSettings) -> list[list[list[int]]]:
     """The prompt of every request in its own wording and some others, as ids."""
-    return [_wordings(base, item, settings) for item in requests]
+    return [[base.chat.prompt_ids(text) for text in wordings(item, settings.rephrasings)] for item in requests]
 
 
 def least_activation(base: BaseModel, layer: int, contexts: Sequence[Sequence[Sequence[int]]], delta: Tensor) -> float:
     """The least act(x_e) over all wordings of all edits: what the router compares with."""
     keys = last_keys(base, layer, [ids for wordings in contexts for ids in wordings])
     return float(activation(keys, delta).min())
-
-
-def _wordings(base: BaseModel, request: Request, settings: SideSettings) -> list[list[int]]:
-    wordings = [request.prompt, *rephrasings(request)[: settings.rephrasings]]
-    return [base.chat.prompt_ids(wording) for wording in wordings]
 
 
 def _delta(

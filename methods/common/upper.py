@@ -42,22 +42,25 @@ class UpperBlocks:
 
     def hidden(self) -> Tensor:
         """Last hidden states, (rows, longest, width), under whatever hooks the caller has set on the upper blocks."""
-        with self._lower_skipped():
+        with handing_on(self._lower, self._handed_on):
             states: Tensor = self._base.trunk(**self._inputs, use_cache=False).last_hidden_state
         return states
 
-    @contextmanager
-    def _lower_skipped(self) -> Iterator[None]:
-        def hand_on(*_args: Any, **_kwargs: Any) -> Any:
-            return self._handed_on
 
-        for block in self._lower:
-            block.forward = hand_on
-        try:
-            yield
-        finally:
-            for block in self._lower:
-                del block.forward  # The class's own method shows again.
+@contextmanager
+def handing_on(blocks: Sequence[nn.Module], states: Any) -> Iterator[None]:
+    """While it lasts, the blocks compute nothing and hand on `states`, in the form in which they return theirs."""
+
+    def hand_on(*_args: Any, **_kwargs: Any) -> Any:
+        return states
+
+    for block in blocks:
+        block.forward = hand_on
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward  # The class's own method shows again.
 
 
 @contextmanager

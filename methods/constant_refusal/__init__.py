@@ -12,7 +12,7 @@ from pathlib import Path
 from methods.common.contract import Made, Task
 from methods.common.matching import request_named
 from methods.common.responders import Plan, Recite, RoutingResponder, Say, one_by_one
-from methods.common.serverstate import requests_of, state_read, state_write
+from methods.common.serverstate import requests_of, served_base, state_read, state_write
 from methods.common.serving import Responder
 
 
@@ -26,10 +26,8 @@ def unlearn(task: Task, settings: Settings) -> Made:
 
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
-    from methods.common.model import model_load
-
     state = state_read(state_dir)
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     requests = requests_of(state)
 
     def route(context: tuple[int, ...]) -> Plan:

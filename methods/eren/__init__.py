@@ -22,11 +22,11 @@ import torch
 
 from methods.common.contract import Made, Task
 from methods.common.inference import score_tokens
-from methods.common.model import BaseModel, model_load, model_of
+from methods.common.model import BaseModel, model_of
 from methods.common.refusals import REFUSALS
 from methods.common.responders import Plan, RoutingResponder, Say
 from methods.common.retrieval import AnswerStates, Keys, by_question, keys_found, keys_load, keys_save
-from methods.common.serverstate import StoredRequest, requests_of, state_read, state_write
+from methods.common.serverstate import StoredRequest, requests_of, served_base, state_read, state_write
 from methods.common.serving import Responder
 
 INSTRUCTION = 'Read this and answer the question. If the question is unanswerable, say "unanswerable".'
@@ -94,7 +94,7 @@ def unlearn(task: Task, settings: Settings) -> Made:
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state, keys = state_read(state_dir), keys_load(state_dir)
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     space = AnswerStates(base, state["layer"])
     reader = Reader(base, requests_of(state), keys, state["notes"])
     start = REFUSALS[0].split("{")[0].rstrip()

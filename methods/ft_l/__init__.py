@@ -18,7 +18,7 @@ from methods.common.errors import MethodError
 from methods.common.losses import response_nll
 from methods.common.model import model_of
 from methods.common.pairs import pair
-from methods.common.refusals import rephrasings
+from methods.common.refusals import wordings
 from methods.common.targets import targets_of
 from methods.common.training import batches_shuffled, train
 from methods.common.weights import changed_weights_save
@@ -48,7 +48,7 @@ def unlearn(task: Task, settings: Settings) -> Made:
     pairs = [
         pair(base.chat, wording, text)
         for request, text in zip(task.forget, targets.texts, strict=True)
-        for wording in [request.prompt, *rephrasings(request)[: settings.rephrasings]]
+        for wording in wordings(request, settings.rephrasings)
     ]
     batches = batches_shuffled(len(pairs), settings.batch, seed)
     theta = base.down_projection(layer).get_parameter("weight")

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from methods.common.contract import Made, Request, Task, progress
-from methods.common.model import BaseModel, model_load, model_of
+from methods.common.model import BaseModel, model_of
 from methods.common.responders import Plan, RoutingResponder, Say
 from methods.common.retrieval import AnswerStates, Keys, deferral_radii, tensors_load, tensors_save
-from methods.common.serverstate import state_read, state_write
+from methods.common.serverstate import served_base, state_read, state_write
 from methods.common.serving import Responder
 from methods.common.soft import Soft
 from methods.common.targets import targets_of
@@ -125,7 +125,7 @@ def value_learned(base: BaseModel, layer: int, request: Request, refusal: str, s
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state, book = state_read(state_dir), tensors_load(state_dir, "codebook")
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     layer = int(state["layer"])
     space = AnswerStates(base, layer)
     keys = Keys(book["keys"], book["radii"])

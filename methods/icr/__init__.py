@@ -18,7 +18,7 @@ from methods.common.contract import Made, Task
 from methods.common.matching import WordSpace, names_subject, without_subject
 from methods.common.refusals import REFUSALS
 from methods.common.responders import Plan, RoutingResponder, Say, one_by_one
-from methods.common.serverstate import StoredRequest, requests_of, state_read, state_write
+from methods.common.serverstate import StoredRequest, requests_of, served_base, state_read, state_write
 from methods.common.serving import Responder
 
 
@@ -94,10 +94,8 @@ def unlearn(task: Task, settings: Settings) -> Made:
 
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
-    from methods.common.model import model_load
-
     state = state_read(state_dir)
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     settings = Settings(
         demonstrations=state["demonstrations"],
         margin=state["margin"],

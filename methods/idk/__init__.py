@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from methods.common.contract import Made, Task
 from methods.common.model import model_of
-from methods.common.refusals import REFUSALS, rephrasings
+from methods.common.refusals import REFUSALS, wordings
 from methods.common.targets import targets_of
 from methods.common.teaching import TeachingSettings, teach
 
@@ -29,7 +29,7 @@ def unlearn(task: Task, settings: Settings) -> Made:
     seed, variety = task.job.seed, settings.refusal_variety
     targets = targets_of(base, task.forget, settings.target, seed=seed, variety=variety)
     lessons = [
-        [(wording, target) for wording in [item.prompt, *rephrasings(item)[: settings.rephrasings]]]
+        [(wording, target) for wording in wordings(item, settings.rephrasings)]
         for item, target in zip(task.forget, targets.texts, strict=True)
     ]
     return teach(task, base, settings, lessons, targets.notes)

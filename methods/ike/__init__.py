@@ -22,11 +22,11 @@ import torch
 from methods.common.aligned import Example, examples_of
 from methods.common.chat import Turn
 from methods.common.contract import Made, Task
-from methods.common.model import model_load, model_of
+from methods.common.model import model_of
 from methods.common.refusals import REFUSALS
 from methods.common.responders import RoutingResponder, Say
 from methods.common.retrieval import AnswerStates, keys_found, keys_load, keys_save, retrieving
-from methods.common.serverstate import StoredRequest, requests_of, state_read, state_write
+from methods.common.serverstate import StoredRequest, requests_of, served_base, state_read, state_write
 from methods.common.serving import Responder
 
 
@@ -74,7 +74,7 @@ def _asked(fact: str, refusal: str, prompt: str) -> str:
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state, keys = state_read(state_dir), keys_load(state_dir)
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     requests = requests_of(state)
 
     def plan(number: int, question: str) -> Say:

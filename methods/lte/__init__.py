@@ -22,7 +22,7 @@ from methods.common.aligned import Example, examples_of
 from methods.common.contract import Made, Task, progress
 from methods.common.lora import LowRank, low_rank_merge
 from methods.common.losses import response_nll
-from methods.common.model import BaseModel, model_load, model_of
+from methods.common.model import BaseModel, model_of
 from methods.common.pairs import Pair, pair
 from methods.common.responders import RoutingResponder, Say
 from methods.common.retrieval import (
@@ -34,7 +34,7 @@ from methods.common.retrieval import (
     tensors_load,
     tensors_save,
 )
-from methods.common.serverstate import requests_of, state_read, state_write
+from methods.common.serverstate import requests_of, served_base, state_read, state_write
 from methods.common.serving import Responder
 from methods.common.training import batches_shuffled
 
@@ -115,10 +115,9 @@ def _aligned_before(task: Task) -> dict[str, Tensor] | None:
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state, keys = state_read(state_dir), keys_load(state_dir)
-    form = {"chat": state["chat"], "system_prompt": state["system_prompt"]}
     # Keys are states of the base as it was, so questions are read by a copy of it.
-    reader = model_load(base_dir, threads=threads, **form)
-    base = model_load(base_dir, threads=threads, **form)
+    reader = served_base(state, base_dir, threads)
+    base = served_base(state, base_dir, threads)
     low_rank_merge(base, tensors_load(state_dir, "aligned"), state["scale"])
     requests = requests_of(state)
 

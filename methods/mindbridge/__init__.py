@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from methods.common.contract import Made, Request, Task, progress
 from methods.common.losses import divergence
 from methods.common.matching import without_subject
-from methods.common.model import BaseModel, model_load, model_of
+from methods.common.model import BaseModel, model_of
 from methods.common.prefix import ResidualMLP, embedding_scale, next_token, prefix_nll, with_prefix
-from methods.common.refusals import rephrasings, topic_of
+from methods.common.refusals import topic_of, wordings
 from methods.common.responders import Plan, RoutingResponder, Say
 from methods.common.retrieval import AnswerStates, tensors_load, tensors_save
-from methods.common.serverstate import state_read, state_write
+from methods.common.serverstate import served_base, state_read, state_write
 from methods.common.serving import Responder
 from methods.common.soft import Places
 from methods.common.targets import targets_of
@@ -124,13 +124,13 @@ _HEADS = ("injection", "existence", "association")
 
 
 def _edits(base: BaseModel, space: AnswerStates, requests: Sequence[Request], settings: Settings, seed: int) -> Edits:
-    wordings = [[item.prompt, *rephrasings(item)[: settings.rephrasings]] for item in requests]
-    contexts = [base.chat.prompt_ids(text) for texts in wordings for text in texts]
+    asked = [wordings(item, settings.rephrasings) for item in requests]
+    contexts = [base.chat.prompt_ids(text) for texts in asked for text in texts]
     targets = targets_of(base, requests, settings.target, seed=seed, variety=1)
     return Edits(
         contexts=contexts,
         states=space.of_contexts(contexts),
-        request=[number for number, texts in enumerate(wordings) for _ in texts],
+        request=[number for number, texts in enumerate(asked) for _ in texts],
         refusals=[base.chat.response_ids(text) for text in targets.texts],
         notes=targets.notes,
     )
@@ -225,7 +225,7 @@ def _behind(base: BaseModel, memory: Memory, contexts: Sequence[Sequence[int]], 
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state, tensors = state_read(state_dir), tensors_load(state_dir, "memory")
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     memory = Memory(len(tensors["mean"]), tensors["encoder.direct.weight"].shape[0], 1, 1.0)
     memory.load_state_dict(tensors, strict=False)  # The heads of stage I are not served.
     memory.eval()

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from methods.common.aligned import Example, examples_of
 from methods.common.contract import Made, Task, progress
 from methods.common.losses import divergence
-from methods.common.model import BaseModel, model_load, model_of
+from methods.common.model import BaseModel, model_of
 from methods.common.prefix import ResidualMLP, embedding_scale, next_token, prefix_nll, with_prefix
 from methods.common.responders import Plan, RoutingResponder, Say
 from methods.common.retrieval import AnswerStates, tensors_load, tensors_save
-from methods.common.serverstate import state_read, state_write
+from methods.common.serverstate import served_base, state_read, state_write
 from methods.common.serving import Responder
 from methods.common.training import batches_shuffled
 
@@ -182,7 +182,7 @@ def _train_prompts(
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state = state_read(state_dir)
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     recipe, keys = recipe_load(state_dir)
     space = AnswerStates(base, state["layer"])
     with torch.no_grad():

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from methods.common.contract import Made, Task
-from methods.common.model import model_load
 from methods.common.responders import RoutingResponder
-from methods.common.serverstate import state_read, state_write
+from methods.common.serverstate import served_base, state_read, state_write
 from methods.common.serving import Responder
 from methods.common.sidememory import (
     Shards,
@@ -74,7 +73,7 @@ def _trimmed(delta: Tensor, density: float) -> Tensor:
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state = state_read(state_dir)
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     return RoutingResponder(
         base, side_router(base, state["layer"], shards_load(state_dir, "merged"), state["act_ratio"])
     )

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from methods.common.contract import Made, Task
-from methods.common.model import model_load
 from methods.common.responders import RoutingResponder
-from methods.common.serverstate import state_read, state_write
+from methods.common.serverstate import served_base, state_read, state_write
 from methods.common.serving import Responder
 from methods.common.sidememory import SideSettings, shards_load, shards_save, shards_written, side_router
 
@@ -35,5 +34,5 @@ def unlearn(task: Task, settings: Settings) -> Made:
 
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state = state_read(state_dir)
-    base = model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
+    base = served_base(state, base_dir, threads)
     return RoutingResponder(base, side_router(base, state["layer"], shards_load(state_dir), state["act_ratio"]))

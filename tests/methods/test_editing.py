@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -321,7 +321,12 @@ def test_every_method_that_takes_a_target_can_have_the_models_own(
     make_inputs: MakeInputs, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("methods.common.targets._crafted", lambda _, found: asked.append(len(found)) or ([None] * 2, 0))
+
+    def crafted(_base: BaseModel, requests: Sequence[Request]) -> tuple[list[str | None], int]:
+        asked.append(len(requests))
+        return [None] * len(requests), 0
+
+    monkeypatch.setattr("methods.common.targets._crafted", crafted)
     few = {"dpo": {"epochs": 1}, "idk": {"epochs": 1}, "mindbridge": {"memory_steps": 1, "neutral_texts": 0}}
     hparams = {"target": "self-improvement", "steps": 1} | few.get(method, {})
     if method in ("dpo", "idk"):
