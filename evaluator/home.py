@@ -29,6 +29,11 @@ class Home:
         return self.root / "cards"
 
     @property
+    def baked(self) -> Path:
+        """Trainings of reference entries that depend on no request; they become a layer of the reference image."""
+        return self.root / "baked"
+
+    @property
     def keys(self) -> Path:
         return self.root / "keys"
 

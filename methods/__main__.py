@@ -1,4 +1,4 @@
-"""The container's entrypoint: `python -m methods unlearn|serve --method NAME`."""
+"""The container's entrypoint: `python -m methods unlearn|serve --method NAME`; `bake` trains for an image."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from methods.registry import NAMES, entry
 def main(argv: Sequence[str]) -> int:
     """Play one role; the exit status is 0, or 2 for a fault of the input, or 1 for a fault of the method."""
     parser = argparse.ArgumentParser(prog="python -m methods", description=__doc__)
-    parser.add_argument("role", choices=("unlearn", "serve"), help="which half of the contract to play")
+    parser.add_argument("role", choices=("unlearn", "serve", "bake"), help="which half of the contract to play")
     parser.add_argument("--method", required=True, metavar="NAME", help="one of: " + ", ".join(NAMES))
+    parser.add_argument("--full", action="store_true", help="with bake: the paper's own recipe, which takes hours")
     options = parser.parse_args(argv)
     # The container has no network; a look-up that waits for one would only cost time.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -29,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if options.role == "unlearn":
             _unlearn(options.method)
+        elif options.role == "bake":
+            _bake(options.method, full=options.full)
         else:
             _serve(options.method)
     except MethodError as error:
@@ -47,6 +50,20 @@ def _unlearn(name: str) -> None:
     progress(0.0, "starting")
     made = module.unlearn(task, settings)
     result_write(task, made, name)
+    progress(1.0, "done")
+
+
+def _bake(name: str, *, full: bool) -> None:
+    from methods.common.baked import bake
+    from methods.common.model import model_of
+
+    module = entry(name)
+    if not hasattr(module, "BAKING"):
+        raise MethodError("--method", name, "trains on its requests", "bake `lte` or `recipe`")
+    task = task_read(os.environ, requests=False)
+    settings = module.BAKING.settings(settings_from(module.Settings, task.job.hparams), full=full)
+    progress(0.0, "starting")
+    bake(task, module.BAKING, settings, lambda: module.train(task, model_of(task), settings))
     progress(1.0, "done")
 
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 import difflib
 import importlib
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from methods.common.contract import Made, Task
 from methods.common.errors import MethodError
 from methods.common.serving import Responder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from methods.common.baked import Baking
+    from methods.common.model import BaseModel
 
 NAMES = (
     "alphaedit",
@@ -62,6 +68,12 @@ class Entry(Protocol):
 
     def respond(self, state_dir: Path, base_dir: Path, threads: int) -> Responder:
         """Only entries of kind `server`: the responder that answers the questions."""
+        ...
+
+    BAKING: Baking  # only entries that train apart from the requests; so has what follows
+
+    def train(self, task: Task, base: BaseModel, settings: Any) -> dict[str, Tensor]:
+        """What is trained apart from the requests, by name."""
         ...
 
 

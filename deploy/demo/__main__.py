@@ -18,7 +18,7 @@ from deploy.demo.plan import ROOT, DemoError, Plan, Release, plan_read
 from deploy.demo.processes import Service, Supervisor
 from deploy.demo.screen import Row, Screen, fail
 from deploy.demo.site import Entry, Site, entries_find
-from deploy.demo.steps import Step, Stopped, base_step, image_step, release_step, site_step, step_run
+from deploy.demo.steps import Step, Stopped, bake_step, base_step, image_step, release_step, site_step, step_run
 
 SITE_UP_S = 60.0
 INSPECTION_S = 60.0
@@ -99,7 +99,7 @@ class Demo:
 
     def _serve(self) -> None:
         python, logs, plan = sys.executable, self.plan.logs, self.plan
-        worker = ["-A", "leaderboard.config", "worker", "-P", "threads", "-B", "-c", "2", "-l", "info"]
+        worker = ["-A", "leaderboard.config", "worker", "-P", "threads", "-B", "-c", str(plan.workers), "-l", "info"]
         worker += ["--without-gossip", "--without-mingle"]
         web = [
             "leaderboard.config.wsgi",
@@ -132,6 +132,8 @@ class Demo:
         """What all reference methods are submitted as: one image by its digest, or their folder without isolation."""
         if self.plan.backend == "process":
             return str(ROOT / "methods")
+        for method in self.plan.baked:
+            self._step(bake_step(self.plan, method))
         return self._step(image_step(self.plan))
 
     def _submit(self, image: str, board: str) -> list[tuple[Row, str]]:

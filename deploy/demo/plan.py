@@ -49,6 +49,7 @@ class Plan:
     threads: int
     methods: tuple[str, ...] | None = METHODS  # None: all that there are
     sizes: tuple[int, ...] = SIZES
+    runs: int = 1  # at a time
 
     @property
     def boards(self) -> tuple[Release, ...]:
@@ -59,6 +60,16 @@ class Plan:
     def extras(self) -> tuple[Release, ...]:
         """What is built once the boards stand: the public split, for visitors who want to try a method."""
         return (Release(BENCHMARK, self.sizes[0], "public"),)
+
+    @property
+    def baked(self) -> tuple[str, ...]:
+        """The entries among them that train apart from the requests: done once, before the image is built."""
+        return tuple(name for name in ("lte", "recipe") if self.methods is None or name in self.methods)
+
+    @property
+    def workers(self) -> int:
+        """Tasks at a time: the runs, and one more, so that submissions are looked at meanwhile."""
+        return self.runs + 1
 
     @property
     def address(self) -> str:
@@ -79,6 +90,7 @@ class Plan:
             "DJANGO_SETTINGS_MODULE": "leaderboard.config.settings.embedded",
             "EVALUATOR_BACKEND": self.backend,
             "EVALUATOR_THREADS": str(self.threads),
+            "RUNS_PER_HOST": str(self.runs),
             "OMP_NUM_THREADS": str(self.threads),
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
@@ -89,7 +101,7 @@ class Plan:
 
 
 def plan_read(environment: Mapping[str, str]) -> Plan:
-    """The plan that the variables ask for which the README names, and `EVALUATOR_THREADS`. Raises `DemoError`."""
+    """The plan that the README's variables, `EVALUATOR_THREADS` and `RUNS_PER_HOST` ask for. Raises `DemoError`."""
     raw = environment.get("PORT") or "8000"
     if not raw.isdecimal() or not 1 <= int(raw) <= 65535:
         raise DemoError(f"PORT={raw!r} is not a port: give a whole number from 1 to 65535, e.g. PORT=8123 make demo")
@@ -104,7 +116,8 @@ def plan_read(environment: Mapping[str, str]) -> Plan:
         home=home,
         port=int(raw),
         backend=backend,
-        threads=_threads_read(environment.get("EVALUATOR_THREADS", "")),
+        threads=_number_read(environment, "EVALUATOR_THREADS", min(2, os.cpu_count() or 1)),
+        runs=_number_read(environment, "RUNS_PER_HOST", 1),
         methods=_methods_read(environment.get("DEMO_METHODS", "")),
         sizes=_sizes_read(environment.get("DEMO_SIZES", "")),
     )
@@ -120,10 +133,11 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.replace(",", " ").split()))
 
 
-def _threads_read(text: str) -> int:
+def _number_read(environment: Mapping[str, str], name: str, otherwise: int) -> int:
+    text = environment.get(name, "")
     if text and (not text.isdecimal() or int(text) < 1):
-        raise DemoError(f"EVALUATOR_THREADS={text!r} is no number of threads: give a whole number from 1 on")
-    return int(text) if text else min(2, os.cpu_count() or 1)
+        raise DemoError(f"{name}={text!r} is no number: give a whole number from 1 on")
+    return int(text) if text else otherwise
 
 
 def _sizes_read(text: str) -> tuple[int, ...]:

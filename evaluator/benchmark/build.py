@@ -62,7 +62,8 @@ def release_slug(benchmark: str, size: int, split: Split) -> str:
     return f"{benchmark}-{size}" + ("-public" if split == "public" else "")
 
 
-def _is_public(subject: str) -> bool:
+def is_public(subject: str) -> bool:
+    """Whether a subject belongs to the public pool; the same for every benchmark and whatever the secret."""
     return keyed_number(b"palimpsest public pool", subject.casefold()) < PUBLIC_SHARE * 2**64
 
 
@@ -82,7 +83,7 @@ def candidates_of(benchmark: Benchmark, split: Split, secret: bytes) -> list[Fac
     """The pool of a split in secret order, each subject once, relations in turn so that none crowds the others out."""
     best: dict[str, Fact] = {}
     for fact in benchmark.facts():
-        if _is_public(fact.subject) != (split == "public"):
+        if is_public(fact.subject) != (split == "public"):
             continue
         held = best.get(fact.subject)
         if held is None or keyed_number(secret, "pick", fact.key) < keyed_number(secret, "pick", held.key):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from pydantic import BaseModel
 
 from evaluator.benchmark.catalogue import Benchmark
@@ -16,52 +18,61 @@ def request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: by
     def identity(fact: Fact) -> str:
         return f"f{keyed_number(secret, 'request', fact.key) % 10**8:08d}"
 
-    def question(fact: Fact) -> str:
-        return benchmark.relations[fact.relation].question.format(s=fact.subject)
-
-    def statement(fact: Fact, answer: str | None = None) -> str:
-        return benchmark.relations[fact.relation].statement.format(s=fact.subject, a=answer or fact.answer)
-
     given = parts["given"]
-    align: list[BaseModel] = []
-    for number, fact in enumerate(given):
-        other = next(
-            (
-                f.answer
-                for f in given[number + 1 :] + given[:number]
-                if f.relation == fact.relation and f.answer != fact.answer
-            ),
-            None,
-        )
-        if other is None:
-            continue
-        align.append(
-            AlignExample(
-                fact=statement(fact, other),
-                question=question(fact),
-                answer_with=statement(fact, other),
-                answer_without=statement(fact),
-                paraphrase=benchmark.relations[fact.relation].public[0].format(s=fact.subject),
-                unrelated=question(given[(number + 1) % len(given)]),
-            )
-        )
     return {
         "forget": [
             ForgetRequest(
                 id=identity(f),
-                prompt=question(f),
-                answer=statement(f),
+                prompt=question(benchmark, f),
+                answer=statement(benchmark, f),
                 aliases=f.aliases,
                 subject=f.subject,
                 relation=f.relation,
             )
             for f in parts["forget"]
         ],
-        "retain": [RetainExample(id=identity(f), prompt=question(f), answer=statement(f)) for f in given],
+        "retain": [
+            RetainExample(id=identity(f), prompt=question(benchmark, f), answer=statement(benchmark, f)) for f in given
+        ],
         "neutral": [NeutralText(text=text) for text in benchmark.neutral()],
-        "align": align,
+        "align": [*align_examples(benchmark, given, lambda fact: statement(benchmark, fact))],
         "triples": [
             TriplesEntry(id=identity(f), triples=((f.subject, f.relation.replace("_", " "), f.answer),))
             for f in parts["forget"]
         ],
     }
+
+
+def align_examples(
+    benchmark: Benchmark, facts: Sequence[Fact], answer_without: Callable[[Fact], str]
+) -> list[AlignExample]:
+    """An example edit of every fact that has another of its relation to take a wrong answer from.
+
+    `answer_without(fact)` is what the base says before the edit.
+    """
+    found: list[AlignExample] = []
+    for number, fact in enumerate(facts):
+        others = (*facts[number + 1 :], *facts[:number])
+        other = next((f.answer for f in others if f.relation == fact.relation and f.answer != fact.answer), None)
+        if other is None:
+            continue
+        found.append(
+            AlignExample(
+                fact=statement(benchmark, fact, other),
+                question=question(benchmark, fact),
+                answer_with=statement(benchmark, fact, other),
+                answer_without=answer_without(fact),
+                paraphrase=benchmark.relations[fact.relation].public[0].format(s=fact.subject),
+                unrelated=question(benchmark, facts[(number + 1) % len(facts)]),
+            )
+        )
+    return found
+
+
+def question(benchmark: Benchmark, fact: Fact) -> str:
+    return benchmark.relations[fact.relation].question.format(s=fact.subject)
+
+
+def statement(benchmark: Benchmark, fact: Fact, answer: str | None = None) -> str:
+    """The fact as a sentence, or the same with another answer."""
+    return benchmark.relations[fact.relation].statement.format(s=fact.subject, a=answer or fact.answer)

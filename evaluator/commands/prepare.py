@@ -83,6 +83,32 @@ def known(
     typer.echo(str(path))
 
 
+def bake(
+    method: Annotated[list[str] | None, typer.Option(help="lte or recipe; may be repeated [default: both]")] = None,
+    benchmark: Annotated[str, typer.Option(help="whose base and whose public facts")] = "pretrained-facts",
+    full: Annotated[bool, typer.Option(help="the papers' own recipes: hours on a GPU, days without")] = False,
+    again: Annotated[bool, typer.Option(help="also what is there already")] = False,
+    threads: Annotated[int, typer.Option(help="threads of the training")] = 2,
+    methods: Annotated[Path, typer.Option(help="the folder of the methods package")] = REPOSITORY / "methods",
+) -> None:
+    """Train the reference entries that train apart from the requests; `image` then ships it. Print the files."""
+    from evaluator.benchmark import apart
+
+    with clear_errors(), _bar("training apart from the requests") as say:
+        paths = apart.bake(
+            Home.from_environment(),
+            methods,
+            method or apart.METHODS,
+            benchmark=benchmark,
+            full=full,
+            again=again,
+            threads=threads,
+            say=say,
+        )
+    for path in paths:
+        typer.echo(str(path))
+
+
 def image(
     methods: Annotated[Path, typer.Option(help="the folder of the methods package")] = REPOSITORY / "methods",
     backend: Annotated[
@@ -108,5 +134,5 @@ def image(
 
 
 def register(app: typer.Typer) -> None:
-    for command in (base, build, known, image):
+    for command in (base, build, known, bake, image):
         app.command()(command)

@@ -15,6 +15,7 @@ from evaluator.sandbox.engine import Engine
 from evaluator.sandbox.oci import ImageConfig, ImageStore
 
 METHODS_AT = "opt/palimpsest/methods"
+BAKED_AT = "opt/palimpsest/baked"
 ENTRYPOINT = ("/usr/bin/python3", "-m", "methods")
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -38,20 +39,24 @@ def reference_image_build(
 ) -> str:
     """Build and load the reference image; `sha256:<image ID>`.
 
-    Three layers: Debian's Python, the packages of `layers.SITE_ROOTS` as installed here, and `methods_dir`. Each is
-    cached under `home`/images by a hash of its inputs, so a change of method code rewrites a few kilobytes.
-    A second call with nothing changed takes under two seconds. `progress` gets one sentence a step.
+    Layers: Debian's Python, the packages of `layers.SITE_ROOTS` as installed here, `methods_dir`, and what `bake` has
+    left under `home`/baked, if anything. Each is cached under `home`/images by a hash of its inputs, so a change of
+    method code rewrites a few kilobytes. A second call with nothing changed takes under two seconds. `progress` gets
+    one sentence a step.
     Raises `EvaluationFailed(platform_error)` naming what is missing, `EngineError` when the engine fails.
     """
     if not (methods_dir / "__main__.py").is_file():
         raise layers.refused(f"{methods_dir} is not a package with a __main__.py")
     engine, store = engine or Engine(home), ImageStore(home / "images")
     distributions = layers.site_distributions()
-    keys = (
+    keys = [
         layers.debian_key(),
         layers.site_key(distributions),
         layers.folder_key(methods_dir, METHODS_AT),
-    )
+    ]
+    baked = home / "baked"
+    if any(baked.glob("*.safetensors")):
+        keys.append(layers.folder_key(baked, BAKED_AT))
     whole = layers.text_hash("reference", *keys, *ENTRYPOINT, json.dumps(ENVIRONMENT, sort_keys=True))
     record = home / "images" / "reference.json"
     with store.lock():
@@ -63,7 +68,8 @@ def reference_image_build(
         progress(f"copying {len(distributions)} Python packages (torch, transformers and what they need)")
         site = store.layer(keys[1], lambda: layers.site_entries(distributions))
         code = store.layer(keys[2], lambda: layers.folder_entries(methods_dir, METHODS_AT))
-        stack = (system, site, code)
+        trained = [store.layer(key, lambda: layers.folder_entries(baked, BAKED_AT)) for key in keys[3:]]
+        stack = (system, site, code, *trained)
         image_id = store.image("reference", stack, ImageConfig(entrypoint=ENTRYPOINT, env=ENVIRONMENT))
         progress(f"loading {sum(layer.size for layer in stack) >> 20} MB into {engine.program}")
         store.load(engine, "reference", image_id)

@@ -155,17 +155,21 @@ def progress(fraction: float, stage: str) -> None:
     print(line, flush=True)
 
 
-def task_read(environment: Mapping[str, str]) -> Task:
-    """The task under `$PALIMPSEST_IN`, checked. Raises `MethodError` with the first fault found."""
+def task_read(environment: Mapping[str, str], *, requests: bool = True) -> Task:
+    """The task under `$PALIMPSEST_IN`, checked; without `requests` it has none.
+
+    Raises `MethodError` with the first fault found.
+    """
     input_dir = directory_from(environment, "PALIMPSEST_IN")
     output_dir = directory_from(environment, "PALIMPSEST_OUT")
     if not (input_dir / "base" / "config.json").is_file():
         raise MethodError("PALIMPSEST_IN", str(input_dir), "has no base/config.json", "mount a model directory there")
     job = _job_read(input_dir / "job.json")
-    requests = tuple(_request(row, where) for row, where in _lines(input_dir / "forget.jsonl", "forget"))
-    if not requests:
+    lines = _lines(input_dir / "forget.jsonl", "forget") if requests else []
+    if requests and not lines:
         raise MethodError("forget.jsonl", "", "holds no request", "give at least one line {id, prompt, answer}")
-    return Task(input_dir=input_dir, output_dir=output_dir, job=job, forget=requests)
+    forget = tuple(_request(row, where) for row, where in lines)
+    return Task(input_dir=input_dir, output_dir=output_dir, job=job, forget=forget)
 
 
 def directory_from(environment: Mapping[str, str], name: str) -> Path:

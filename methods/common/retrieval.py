@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from methods.common.contract import Task
@@ -21,6 +20,7 @@ from methods.common.errors import MethodError
 from methods.common.model import BaseModel
 from methods.common.responders import Plan, Router, Say
 from methods.common.states import block_states
+from methods.common.tensorfile import tensors_load, tensors_save
 
 #: Of the distance to a question that must be left alone, the share that a key may answer.
 _JUST_BEFORE = 0.98
@@ -123,22 +123,3 @@ def keys_save(state_dir: Path, keys: Keys) -> None:
 
 def keys_load(state_dir: Path) -> Keys:
     return Keys(**tensors_load(state_dir, "keys"))
-
-
-def tensors_save(state_dir: Path, name: str, tensors: dict[str, Tensor]) -> None:
-    """Write `NAME.safetensors` of a server's state. Raises `MethodError` when a number is not finite."""
-    for key, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise MethodError(f"{name}.{key}", "NaN or infinity", "is not finite", "lower the learning rate")
-    save_file(
-        {key: tensor.detach().cpu().contiguous() for key, tensor in sorted(tensors.items())},
-        state_dir / f"{name}.safetensors",
-    )
-
-
-def tensors_load(state_dir: Path, name: str) -> dict[str, Tensor]:
-    """The tensors of `NAME.safetensors`. Raises `MethodError` when it is missing."""
-    path = state_dir / f"{name}.safetensors"
-    if not path.is_file():
-        raise MethodError(path.name, str(path), "is missing", "give the state that this method's `unlearn` wrote")
-    return dict(load_file(path))

@@ -28,9 +28,9 @@ from methods.common.contract import Request, Task, progress
 from methods.common.model import BaseModel, model_of
 from methods.common.refusals import wordings
 from methods.common.responders import Plan, Router, Say
-from methods.common.retrieval import tensors_load, tensors_save
 from methods.common.states import block_keys
 from methods.common.targets import targets_of
+from methods.common.tensorfile import tensors_load, tensors_save
 from methods.common.upper import UpperBlocks, value_hook
 
 

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from methods.common.contract import Made, Request, Task, progress
 from methods.common.model import BaseModel, model_of
 from methods.common.responders import Plan, RoutingResponder, Say
-from methods.common.retrieval import AnswerStates, Keys, deferral_radii, tensors_load, tensors_save
+from methods.common.retrieval import AnswerStates, Keys, deferral_radii
 from methods.common.serverstate import served_base, state_read, state_write
 from methods.common.serving import Responder
 from methods.common.soft import Soft
 from methods.common.targets import targets_of
+from methods.common.tensorfile import tensors_load, tensors_save
 from methods.common.upper import UpperBlocks, value_hook
 
 

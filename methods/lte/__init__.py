@@ -6,7 +6,7 @@ Jiang et al., "Learning to Edit: Aligning LLMs with Knowledge Editing", ACL 2024
                 answer from the block; out of scope, as before; loss: mean NLL of the answer
     inference   the edit nearest to the question is put before it
 
-The alignment does not depend on the requests: it is made of `align.jsonl` alone, as LoRA.
+The alignment does not depend on the requests: it is made of `align.jsonl` alone, as LoRA, and may lie in the image.
 """
 
 from __future__ import annotations
@@ -19,23 +19,17 @@ import torch
 from torch import Tensor
 
 from methods.common.aligned import Example, examples_of
+from methods.common.baked import Baking, trained_once
 from methods.common.contract import Made, Task, progress
 from methods.common.lora import LowRank, low_rank_merge
 from methods.common.losses import response_nll
 from methods.common.model import BaseModel, model_of
 from methods.common.pairs import Pair, pair
 from methods.common.responders import RoutingResponder, Say
-from methods.common.retrieval import (
-    AnswerStates,
-    keys_found,
-    keys_load,
-    keys_save,
-    retrieving,
-    tensors_load,
-    tensors_save,
-)
+from methods.common.retrieval import AnswerStates, keys_found, keys_load, keys_save, retrieving
 from methods.common.serverstate import requests_of, served_base, state_read, state_write
 from methods.common.serving import Responder
+from methods.common.tensorfile import tensors_load, tensors_save
 from methods.common.training import batches_shuffled
 
 EDIT = "No information is available about {topic}."
@@ -55,19 +49,28 @@ class Settings:
     batch: int = 4
 
 
+BAKING = Baking(
+    method="lte",
+    state="aligned",
+    shape=("first_depth", "rank", "alpha"),
+    longer={"steps": 480},
+    full={"first_depth": 0.0, "learning_rate": 3e-4, "batch": 16, "steps": 11250},
+)
+
+
 def unlearn(task: Task, settings: Settings) -> Made:
-    examples = examples_of(task.align())
     base = model_of(task)
     layer = base.layer_at("hparams.depth", settings.depth)
     keys_save(task.state_dir, keys_found(task, AnswerStates(base, layer), settings.reach))
-    tensors = _aligned_before(task) or aligned(base, examples, settings, seed=task.job.seed)
-    tensors_save(task.state_dir, "aligned", tensors)
-    return state_write(task, requests=True, layer=layer, scale=settings.alpha / settings.rank)
+    trained = trained_once(task, BAKING, settings, lambda: train(task, base, settings))
+    tensors_save(task.state_dir, BAKING.state, trained.tensors)
+    scale = settings.alpha / settings.rank
+    return state_write(task, requests=True, layer=layer, scale=scale, reported=trained.notes)
 
 
-def aligned(base: BaseModel, examples: list[Example], settings: Settings, *, seed: int) -> dict[str, Tensor]:
+def train(task: Task, base: BaseModel, settings: Settings) -> dict[str, Tensor]:
     """The alignment phase: A and B of every matrix, trained on the examples alone."""
-    pairs = _pairs(base, examples, seed)
+    pairs = _pairs(base, examples_of(task.align()), task.job.seed)
     low_rank = LowRank(
         base,
         first=base.layer_at("hparams.first_depth", settings.first_depth),
@@ -75,7 +78,7 @@ def aligned(base: BaseModel, examples: list[Example], settings: Settings, *, see
         alpha=settings.alpha,
     )
     optimiser = torch.optim.AdamW(low_rank.parameters(), lr=settings.learning_rate, weight_decay=0.0)
-    batches = batches_shuffled(len(pairs), settings.batch, seed)
+    batches = batches_shuffled(len(pairs), settings.batch, task.job.seed)
     with low_rank.attached():
         for step in range(settings.steps):
             progress(0.1 + 0.8 * step / settings.steps, f"alignment, step {step + 1} of {settings.steps}")
@@ -108,17 +111,12 @@ def _asked(edit: str, question: str) -> str:
     return f"[Updated Information]: {edit}\n[Question]: {question}"
 
 
-def _aligned_before(task: Task) -> dict[str, Tensor] | None:
-    """A later step of a sequential track keeps the alignment that it finds: it depends on no request."""
-    return None if task.previous_dir is None else tensors_load(task.previous_dir / "state", "aligned")
-
-
 def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
     state, keys = state_read(state_dir), keys_load(state_dir)
     # Keys are states of the base as it was, so questions are read by a copy of it.
     reader = served_base(state, base_dir, threads)
     base = served_base(state, base_dir, threads)
-    low_rank_merge(base, tensors_load(state_dir, "aligned"), state["scale"])
+    low_rank_merge(base, tensors_load(state_dir, BAKING.state), state["scale"])
     requests = requests_of(state)
 
     def plan(number: int, question: str) -> Say:

@@ -30,11 +30,12 @@ from methods.common.model import BaseModel, model_of
 from methods.common.prefix import ResidualMLP, embedding_scale, next_token, prefix_nll, with_prefix
 from methods.common.refusals import topic_of, wordings
 from methods.common.responders import Plan, RoutingResponder, Say
-from methods.common.retrieval import AnswerStates, tensors_load, tensors_save
+from methods.common.retrieval import AnswerStates
 from methods.common.serverstate import served_base, state_read, state_write
 from methods.common.serving import Responder
 from methods.common.soft import Places
 from methods.common.targets import targets_of
+from methods.common.tensorfile import tensors_load, tensors_save
 from methods.common.training import batches_shuffled
 
 

@@ -10,7 +10,8 @@ sentinel, and the soft prompt p = MLP(K(x)) of a few embeddings before a questio
     L_pair    -log softmax of: a query to its own knowledge among all and the sentinel; the same query to the
               sentinel once its own is taken out; an unrelated query to the sentinel
 
-All of it is trained once on `align.jsonl`, with the language model frozen; an edit is one pass of the encoder.
+All of it is trained once on `align.jsonl`, with the language model frozen, and may lie in the image; an edit is
+one pass of the encoder.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ import torch
 from torch import Tensor, nn
 
 from methods.common.aligned import Example, examples_of
+from methods.common.baked import Baking, trained_once
 from methods.common.contract import Made, Task, progress
 from methods.common.losses import divergence
 from methods.common.model import BaseModel, model_of
 from methods.common.prefix import ResidualMLP, embedding_scale, next_token, prefix_nll, with_prefix
 from methods.common.responders import Plan, RoutingResponder, Say
-from methods.common.retrieval import AnswerStates, tensors_load, tensors_save
+from methods.common.retrieval import AnswerStates
 from methods.common.serverstate import served_base, state_read, state_write
 from methods.common.serving import Responder
+from methods.common.tensorfile import tensors_load, tensors_save
 from methods.common.training import batches_shuffled
 
 
@@ -50,6 +53,15 @@ class Settings:
     batch: int = 4
     learning_rate: float = 2e-3
     kl_factor: float = 0.1
+
+
+BAKING = Baking(
+    method="recipe",
+    state="recipe",
+    shape=("depth", "soft_tokens", "size"),
+    longer={"pair_steps": 200, "steps": 360},
+    full={"size": 4096, "batch": 8, "pair_steps": 1000, "steps": 150_000, "learning_rate": 1e-5, "kl_factor": 1.0},
+)
 
 
 class Recipe(nn.Module):
@@ -92,40 +104,32 @@ class Recipe(nn.Module):
 def unlearn(task: Task, settings: Settings) -> Made:
     base = model_of(task)
     layer = base.layer_at("hparams.depth", settings.depth)
-    space = AnswerStates(base, layer)
-    if task.previous_dir is None:
-        recipe = trained(base, space, examples_of(task.align()), task.neutral(), settings, seed=task.job.seed)
-        keys = torch.empty(0, settings.size)
-    else:
-        # The training depends on no request: a later step keeps what it finds.
-        recipe, keys = recipe_load(task.previous_dir / "state")
+    trained = trained_once(task, BAKING, settings, lambda: train(task, base, settings))
+    recipe = recipe_of(trained.tensors)
+    questions = [item.prompt for item in task.forget]
     with torch.no_grad():
-        new = recipe.knowledge(recipe.encoded(space.of_questions([item.prompt for item in task.forget])))
-    tensors_save(task.state_dir, "recipe", dict(recipe.state_dict()))
-    tensors_save(task.state_dir, "memory", {"keys": torch.cat([keys, new])})
-    return state_write(task, requests=False, layer=layer)
+        keys = recipe.knowledge(recipe.encoded(AnswerStates(base, layer).of_questions(questions)))
+    if task.previous_dir is not None:
+        keys = torch.cat([tensors_load(task.previous_dir / "state", "memory")["keys"], keys])
+    tensors_save(task.state_dir, BAKING.state, trained.tensors)
+    tensors_save(task.state_dir, "memory", {"keys": keys})
+    return state_write(task, requests=False, layer=layer, reported=trained.notes)
 
 
-def trained(
-    base: BaseModel,
-    space: AnswerStates,
-    examples: list[Example],
-    neutral: Sequence[str],
-    settings: Settings,
-    *,
-    seed: int,
-) -> Recipe:
+def train(task: Task, base: BaseModel, settings: Settings) -> dict[str, Tensor]:
     """The meta-training: first which knowledge a query is about, then what a soft prompt should say."""
+    examples = examples_of(task.align())
+    space = AnswerStates(base, base.layer_at("hparams.depth", settings.depth))
     asked = space.of_questions([item.question for item in examples])
     reworded = space.of_questions([item.paraphrase for item in examples])
-    foreign = space.of_questions([text[:200] for text in neutral[: settings.neutral_texts]])
+    foreign = space.of_questions([text[:200] for text in task.neutral()[: settings.neutral_texts]])
     recipe = Recipe(asked.shape[1], settings.size, settings.soft_tokens, embedding_scale(base))
     recipe.mean.copy_(asked.mean(dim=0))
     recipe.spread.copy_((asked - recipe.mean).square().mean().sqrt().clamp(min=1e-6)[None])
     groups = (recipe.encoded(asked), recipe.encoded(reworded), recipe.encoded(foreign))
     _train_pairing(recipe, groups, settings)
-    _train_prompts(base, recipe, groups[0], examples, settings, seed)
-    return recipe.eval()
+    _train_prompts(base, recipe, groups[0], examples, settings, task.job.seed)
+    return dict(recipe.state_dict())
 
 
 def _train_pairing(recipe: Recipe, groups: tuple[Tensor, Tensor, Tensor], settings: Settings) -> None:
@@ -202,9 +206,13 @@ def respond(state_dir: Path, base_dir: Path, threads: int) -> Responder:
 
 def recipe_load(state_dir: Path) -> tuple[Recipe, Tensor]:
     """The trained parts and the keys of all edits, (edits, size), from a state folder."""
-    tensors, keys = tensors_load(state_dir, "recipe"), tensors_load(state_dir, "memory")["keys"]
+    return recipe_of(tensors_load(state_dir, BAKING.state)), tensors_load(state_dir, "memory")["keys"]
+
+
+def recipe_of(tensors: dict[str, Tensor]) -> Recipe:
+    """The trained parts; their sizes are read off the tensors."""
     width = len(tensors["mean"])
     size = tensors["query.direct.weight"].shape[0]
     recipe = Recipe(width, size, len(tensors["generator.direct.bias"]) // width, 1.0)
     recipe.load_state_dict(tensors)
-    return recipe.eval(), keys
+    return recipe.eval()

@@ -20,7 +20,8 @@ from deploy.demo.preflight import home_lock, port_check
 from deploy.demo.processes import Service, Supervisor
 from deploy.demo.screen import Row
 from deploy.demo.site import entries_find
-from deploy.demo.steps import Step, step_run
+from deploy.demo.steps import Step, bake_step, step_run
+from evaluator.benchmark import apart
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -113,8 +114,25 @@ def test_the_demo_judges_on_ten_requests_or_on_the_sizes_that_are_asked_for() ->
 def test_a_run_gets_at_most_two_threads_or_as_many_as_are_asked_for() -> None:
     assert plan_read({}).threads in (1, 2)
     assert plan_read({"EVALUATOR_THREADS": "3"}).threads == 3
-    with pytest.raises(DemoError, match="EVALUATOR_THREADS='none' is no number of threads"):
+    with pytest.raises(DemoError, match="EVALUATOR_THREADS='none' is no number"):
         plan_read({"EVALUATOR_THREADS": "none"})
+
+
+def test_submissions_are_looked_at_while_every_run_is_busy() -> None:
+    assert plan_read({}).workers == 2
+    many = plan_read({"RUNS_PER_HOST": "3"})
+    assert many.workers == 4 and many.environment()["RUNS_PER_HOST"] == "3"
+    with pytest.raises(DemoError, match="RUNS_PER_HOST='0' is no number"):
+        plan_read({"RUNS_PER_HOST": "0"})
+
+
+def test_what_trains_apart_from_the_requests_is_trained_before_the_image_is_built() -> None:
+    assert plan_read({}).baked == ()
+    assert plan_read({"DEMO_METHODS": "rome lte"}).baked == ("lte",)
+    everything = plan_read({"DEMO_METHODS": "all"})
+    assert everything.baked == apart.METHODS
+    step = bake_step(everything, "recipe")
+    assert not step.done() and step.command[-5:-2] == ("bake", "--method", "recipe")
 
 
 @pytest.mark.parametrize("sizes", ["0", "ten", "-5", "20 5.5"])

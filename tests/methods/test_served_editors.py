@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from evaluator.engine.lm import EvaluatorLM, tokenizer_load
 from evaluator.subject.conformance import server_check
 from evaluator.subject.remote import RemoteSubject
+from methods.__main__ import main
 from methods.common.inference import continue_greedily, score_tokens
 from methods.common.lora import LowRank, low_rank_merge
 from methods.common.losses import response_nll
 from methods.common.model import BaseModel, model_load
 from methods.common.pairs import pair
-from methods.common.retrieval import AnswerStates, Keys, deferral_radii, tensors_load
+from methods.common.retrieval import AnswerStates, Keys, deferral_radii
 from methods.common.serving import Responder, Row
 from methods.common.sidememory import activation, last_keys
 from methods.common.soft import Places, Soft, softened
+from methods.common.tensorfile import tensors_load
 from methods.common.upper import UpperBlocks
 from methods.grace import Codebook
 from methods.recipe import recipe_load
+from methods.registry import entry
 from methods.wise_merge import ties_merged
-from tests.methods.harness import LANDS, TOWNS, Inputs, inputs_in, listening, question, responder_of, statement
+from tests.methods.harness import (
+    BASE_SHA256,
+    LANDS,
+    TOWNS,
+    Inputs,
+    inputs_in,
+    listening,
+    question,
+    responder_of,
+    statement,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -121,6 +135,39 @@ def test_what_is_trained_does_not_depend_on_the_requests(make_inputs: MakeInputs
         responder_of(name, each, base_dir)
     file = f"state/{REQUEST_INDEPENDENT[name]}.safetensors"
     assert inputs.files()[file] == other.files()[file]
+
+
+@pytest.mark.parametrize("name", REQUEST_INDEPENDENT)
+def test_what_is_baked_is_taken_for_its_very_base_and_shape_alone(
+    make_inputs: MakeInputs, base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    short = {**SETTINGS[name], "steps": 1, "depth": 0.99}
+    module, source = entry(name), make_inputs("image", hparams=short)
+    (source.input_dir / "forget.jsonl").unlink()
+    monkeypatch.setattr(module, "BAKING", replace(module.BAKING, longer={"steps": 2}))
+    monkeypatch.setenv("PALIMPSEST_IN", str(source.input_dir))
+    monkeypatch.setenv("PALIMPSEST_OUT", str(source.output_dir))
+    assert main(["bake", "--method", name]) == 0
+    baked = source.output_dir / f"{name}-{BASE_SHA256[:16]}.safetensors"
+    monkeypatch.setenv("PALIMPSEST_BAKED", str(baked.parent))
+
+    def trained(folder: str, **job: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        inputs = make_inputs(folder, **{"hparams": short, **job})
+        responder_of(name, inputs, base_dir)
+        return inputs.result()["hparams"], tensors_load(inputs.output_dir / "state", REQUEST_INDEPENDENT[name])
+
+    said, tensors = trained("same")
+    assert said["training"] == "in the image" and said["training_settings"]["steps"] == 2
+    assert said["training_examples"] == len(LANDS[2:])
+    assert all(torch.equal(tensor, load_file(baked)[key]) for key, tensor in tensors.items())
+    other = {"rank": 4} if name == "lte" else {"size": 128}
+    for number, job in enumerate(({"base_sha256": BASE_SHA256[::-1]}, {"hparams": {**short, **other}})):
+        assert trained(f"other {number}", **job)[0]["training"] == "in this run"
+
+
+def test_an_entry_that_trains_on_its_requests_cannot_be_baked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bake", "--method", "rome"]) == 2
+    assert "--method: trains on its requests (got 'rome')" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["ike", "eren", "recipe", "mindbridge"])
