@@ -6,10 +6,12 @@ from every release, and an entry that was trained on them has seen no subject th
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -66,8 +68,11 @@ def bake(
         say("asking the base what it says", 0.0)
         _inputs_write(scratch, base, made_for, threads)
         for number, name in enumerate(wanted):
-            _train(name, methods_dir, scratch, home.baked, full=full, threads=threads)
-            say(f"{name} trained", (number + 1) / len(wanted))
+
+            def step(stage: str, fraction: float, name: str = name, number: int = number) -> None:
+                say(f"{name}: {stage}", (number + fraction) / len(wanted))
+
+            _train(name, methods_dir, scratch, home.baked, full=full, threads=threads, say=step)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return paths
@@ -122,7 +127,8 @@ def _sentence(text: str) -> str:
     return head if head.endswith((".", "!", "?")) else ""
 
 
-def _train(name: str, methods_dir: Path, inputs: Path, output: Path, *, full: bool, threads: int) -> None:
+def _train(name: str, methods_dir: Path, inputs: Path, output: Path, *, full: bool, threads: int, say: Say) -> None:
+    """Run `python -m methods bake` and pass its progress lines on."""
     command = [sys.executable, "-m", methods_dir.name, "bake", "--method", name, *(["--full"] if full else [])]
     environment = os.environ | {
         "PALIMPSEST_IN": str(inputs),
@@ -130,6 +136,16 @@ def _train(name: str, methods_dir: Path, inputs: Path, output: Path, *, full: bo
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
     }
-    done = subprocess.run(command, cwd=methods_dir.parent, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"method: {name} could not be trained (exit status {done.returncode}): {done.stderr[-2000:]}")
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, cwd=methods_dir.parent, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        with process:
+            for line in process.stdout or ():
+                if line.startswith('{"progress"'):
+                    told = json.loads(line)
+                    say(told["stage"], told["progress"])
+        if process.returncode:
+            errors.seek(0)
+            tail = errors.read()[-2000:].strip()
+            raise ValueError(f"method: {name} could not be trained (exit status {process.returncode}): {tail}")

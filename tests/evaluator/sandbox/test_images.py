@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from evaluator.contract import EvaluationFailed, FailureCode, Manifest
 from evaluator.sandbox import PodmanSandbox, layers
 from evaluator.sandbox.admission import MAX_IMAGE_MB, image_judge
 from evaluator.sandbox.hosts import LOCAL_REGISTRY
+from evaluator.sandbox.images import reference_image_build
 from evaluator.sandbox.oci import Entry, ImageStore
 from tests.evaluator.sandbox.containers import MANIFEST, probe_image
 
@@ -158,3 +160,30 @@ def test_the_seccomp_profile_is_the_one_its_script_makes() -> None:
     if not ENGINE_PROFILE.is_file():
         pytest.skip(f"no engine profile at {ENGINE_PROFILE}")
     assert json.loads(PROFILE.read_text()) == profile_make(json.loads(ENGINE_PROFILE.read_text()))
+
+
+@pytest.mark.container
+def test_what_was_trained_apart_from_the_requests_is_a_layer_of_the_reference_image(
+    podman: PodmanSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "site_distributions", dict)  # torch's gigabyte is not what this is about
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "__main__.py").write_text("print(*__import__('os').listdir('/opt/palimpsest/baked'))\n")
+    home = podman.home
+
+    def built() -> tuple[str, list[str]]:
+        image = reference_image_build(home, tmp_path / "methods", engine=podman.engine)
+        config = json.loads((home / "images" / "blobs" / "sha256" / image.removeprefix("sha256:")).read_text())
+        return image, config["rootfs"]["diff_ids"]
+
+    without, fewer = built()
+    baked = home / "baked"
+    baked.mkdir()
+    (baked / "lte-0123456789abcdef.safetensors").write_bytes(b"tensors")
+    try:
+        image, more = built()
+        assert image != without and more[:3] == fewer and len(more) == 4
+        said = podman.engine.run("run", "--rm", "--network=none", image.removeprefix("sha256:")).stdout
+        assert said.split() == ["lte-0123456789abcdef.safetensors"]
+    finally:
+        shutil.rmtree(baked)
