@@ -115,8 +115,11 @@ class Task:
         return path
 
     def retain(self) -> tuple[Example, ...]:
-        """The facts to be kept. Raises `MethodError` when the manifest did not declare them."""
-        return tuple(_record(Example, row, where) for row, where in _lines(self.input_dir / "retain.jsonl", "retain"))
+        """The facts to be kept, at least one. Raises `MethodError` when the manifest did not declare them."""
+        rows = _lines(self.input_dir / "retain.jsonl", "retain")
+        if not rows:
+            raise MethodError("retain.jsonl", "", "holds no fact", "give at least one line {id, prompt, answer}")
+        return tuple(_record(Example, row, where) for row, where in rows)
 
     def align(self) -> tuple[Alignment, ...]:
         """Example edits of other facts. Raises `MethodError` when the manifest did not declare them."""

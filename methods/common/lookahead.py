@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.common.model import BaseModel, padded
-from methods.common.upper import handing_on
+from methods.common.upper import handed_to, handing_on
 
 #: Where a change is added: to the value (the MLP's output) or to the state (the block's output).
 Site = Literal["value", "state"]
@@ -77,7 +76,7 @@ class Lookahead:
         ]
         with torch.no_grad():
             self._kept = self._head_attention(head, held)
-            self.present, self._below, self._in_tuple = self._first_run()
+            self.present, self._below = self._first_run()
 
     def hidden(self, delta: Tensor) -> Tensor:
         """Last hidden states of the tails, (rows, tail, width), with `delta` added at every lookup."""
@@ -89,7 +88,7 @@ class Lookahead:
 
         handle = self._module.register_forward_hook(add)
         try:
-            with handing_on(self._base.layers[: self._layer], (self._below, None) if self._in_tuple else self._below):
+            with handing_on(self._base.layers[: self._layer], self._below):
                 return self._run()
         finally:
             handle.remove()
@@ -124,26 +123,18 @@ class Lookahead:
         hidden: Tensor = self._base.trunk(**self._tail, past_key_values=cache, use_cache=True).last_hidden_state
         return hidden
 
-    def _first_run(self) -> tuple[Tensor, Tensor, bool]:
-        """What stands at the lookups, the input of the edited block, and whether blocks return tuples."""
-        seen: dict[str, Any] = {}
-        block = self._base.layers[self._layer]
-        with ExitStack() as stack:
-            for handle in (
-                self._module.register_forward_hook(
-                    lambda _module, _inputs, output: seen.update(present=first_of(output)[:, 0].detach().clone())
-                ),
-                block.register_forward_pre_hook(
-                    lambda _module, args, kwargs: seen.update(below=args[0] if args else kwargs["hidden_states"]),
-                    with_kwargs=True,
-                ),
-                block.register_forward_hook(
-                    lambda _module, _inputs, output: seen.update(in_tuple=isinstance(output, tuple))
-                ),
-            ):
-                stack.callback(handle.remove)
-            self._run()
-        return seen["present"], seen["below"].detach(), seen["in_tuple"]
+    def _first_run(self) -> tuple[Tensor, Any]:
+        """What stands at the lookups, and the states that the edited block is given, as blocks return them."""
+        present: list[Tensor] = []
+        handle = self._module.register_forward_hook(
+            lambda _module, _inputs, output: present.append(first_of(output)[:, 0].detach().clone())
+        )
+        try:
+            with handed_to(self._base.layers[self._layer]) as caught:
+                self._run()
+        finally:
+            handle.remove()
+        return present[0], caught[0]
 
 
 def first_of(output: Any) -> Tensor:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from methods.common.chat import ChatForm
 from methods.common.contract import Example, Request
-from methods.common.errors import MethodError
 from methods.common.inference import continue_greedily
 from methods.common.model import BaseModel
 
@@ -45,8 +44,6 @@ def forget_pairs(base: BaseModel, requests: Sequence[Request], *, closed: bool =
 
 def retain_pairs(base: BaseModel, examples: Sequence[Example]) -> list[Pair]:
     """The facts to be kept with the model's own answers, each with the token that ends the turn."""
-    if not examples:
-        raise MethodError("retain.jsonl", "", "holds no fact", "give at least one line {id, prompt, answer}")
     return _own_pairs(base, examples, closed=True)
 
 

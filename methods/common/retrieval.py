@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from methods.common.contract import Task
-from methods.common.errors import MethodError
 from methods.common.model import BaseModel
 from methods.common.responders import Plan, Router, Say
 from methods.common.states import block_states
@@ -70,8 +69,6 @@ def deferral_radii(keys: Tensor, kept: Tensor, reach: float) -> Tensor:
     The usual way is the median over the keys of the distance to the nearest such question. A key that has one
     nearer than that stops just before it; the others do not pay for it.
     """
-    if not len(kept):
-        raise MethodError("retain.jsonl", "", "holds no fact", "give at least one line {id, prompt, answer}")
     nearest = torch.cdist(keys, kept, compute_mode="donot_use_mm_for_euclid_dist").min(dim=1).values
     return torch.minimum(reach * nearest.median(), _JUST_BEFORE * nearest)
 

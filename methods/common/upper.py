@@ -20,31 +20,31 @@ class UpperBlocks:
         self._lower = base.layers[:layer]
         ids, mask = padded(rows, base.pad_id)
         self._inputs = {"input_ids": ids.to(base.device), "attention_mask": mask.to(base.device)}
-        kept: dict[str, Any] = {}
-        block = base.layers[layer]
-        handles = (
-            block.register_forward_pre_hook(
-                lambda _module, args, kwargs: kept.update(below=args[0] if args else kwargs["hidden_states"]),
-                with_kwargs=True,
-            ),
-            block.register_forward_hook(
-                lambda _module, _inputs, output: kept.update(in_tuple=isinstance(output, tuple))
-            ),
-        )
-        try:
-            with torch.no_grad():
-                base.trunk(**self._inputs, use_cache=False)
-        finally:
-            for handle in handles:
-                handle.remove()
-        below = kept["below"].detach()
-        self._handed_on = (below, None) if kept["in_tuple"] else below
+        with torch.no_grad(), handed_to(base.layers[layer]) as caught:
+            base.trunk(**self._inputs, use_cache=False)
+        self._below = caught[0]
 
     def hidden(self) -> Tensor:
         """Last hidden states, (rows, longest, width), under whatever hooks the caller has set on the upper blocks."""
-        with handing_on(self._lower, self._handed_on):
+        with handing_on(self._lower, self._below):
             states: Tensor = self._base.trunk(**self._inputs, use_cache=False).last_hidden_state
         return states
+
+
+@contextmanager
+def handed_to(block: nn.Module) -> Iterator[list[Any]]:
+    """While it lasts, the states that a block is given are caught, in the form in which blocks return theirs."""
+    caught: list[Any] = []
+
+    def catch(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        states = (args[0] if args else kwargs["hidden_states"]).detach()
+        caught.append((states, None) if isinstance(output, tuple) else states)
+
+    handle = block.register_forward_hook(catch, with_kwargs=True)
+    try:
+        yield caught
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -73,6 +73,7 @@ def test_a_run_reports_progress_and_leaves_a_result_that_names_the_base(make_inp
         ),
         ("refuse_everything", lambda i: (i.input_dir / "job.json").write_text("{"), "job.json: is not JSON"),
         ("rome", lambda i: (i.input_dir / "neutral.jsonl").unlink(), 'declare needs = ["neutral"]'),
+        ("grace", lambda i: i.lines("retain", []), "retain.jsonl: holds no fact"),
         ("roma", lambda i: None, "did you mean `rome`?"),
     ],
 )
