@@ -3,7 +3,7 @@
 Jiang et al., "Learning to Edit: Aligning LLMs with Knowledge Editing", ACL 2024. Two phases:
 
     alignment   on other facts, with a block "[Updated Information]: d [Question]: x" and without it: in scope,
-                answer from the block; out of scope, as before; loss: mean NLL of the answer
+                answer from the block, NLL of the answer; out of scope, as before, KL to the base asked alone
     inference   the edit nearest to the question is put before it
 
 The alignment does not depend on the requests: it is made of `align.jsonl` alone, as LoRA, and may lie in the image.
@@ -22,7 +22,7 @@ from methods.common.aligned import Example, examples_of
 from methods.common.baked import Baking, trained_once
 from methods.common.contract import Made, Task, progress
 from methods.common.lora import LowRank, low_rank_merge
-from methods.common.losses import response_nll
+from methods.common.losses import Reference, divergence, means_by_pair, response_nll, response_states
 from methods.common.model import BaseModel, model_of
 from methods.common.pairs import Pair, pair
 from methods.common.responders import RoutingResponder, Say
@@ -53,9 +53,19 @@ BAKING = Baking(
     method="lte",
     state="aligned",
     shape=("first_depth", "rank", "alpha"),
-    longer={"steps": 480},
+    longer={"steps": 400},
     full={"first_depth": 0.0, "learning_rate": 3e-4, "batch": 16, "steps": 11250},
 )
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A question, maybe behind an edit, and what to say to it. `alone` is None in scope of the edit; out of it, the row
+    of the same question without one.
+    """
+
+    said: Pair
+    alone: int | None
 
 
 def unlearn(task: Task, settings: Settings) -> Made:
@@ -70,7 +80,8 @@ def unlearn(task: Task, settings: Settings) -> Made:
 
 def train(task: Task, base: BaseModel, settings: Settings) -> dict[str, Tensor]:
     """The alignment phase: A and B of every matrix, trained on the examples alone."""
-    pairs = _pairs(base, examples_of(task.align()), task.job.seed)
+    alone, lessons = _lessons(base, examples_of(task.align()), task.job.seed)
+    before = Reference(base, alone)
     low_rank = LowRank(
         base,
         first=base.layer_at("hparams.first_depth", settings.first_depth),
@@ -78,33 +89,54 @@ def train(task: Task, base: BaseModel, settings: Settings) -> dict[str, Tensor]:
         alpha=settings.alpha,
     )
     optimiser = torch.optim.AdamW(low_rank.parameters(), lr=settings.learning_rate, weight_decay=0.0)
-    batches = batches_shuffled(len(pairs), settings.batch, task.job.seed)
+    batches = batches_shuffled(len(lessons), settings.batch, task.job.seed)
     with low_rank.attached():
         for step in range(settings.steps):
             progress(0.1 + 0.8 * step / settings.steps, f"alignment, step {step + 1} of {settings.steps}")
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * (1 - step / settings.steps)
             optimiser.zero_grad()
-            loss = response_nll(base, [pairs[index] for index in next(batches)]).mean()
+            loss = _loss(base, [lessons[index] for index in next(batches)], before)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return low_rank.tensors
 
 
-def _pairs(base: BaseModel, examples: list[Example], seed: int) -> list[Pair]:
-    """Every example in both wordings: behind its own edit, behind another's, alone; and before another fact."""
+def _loss(base: BaseModel, lessons: list[Lesson], before: Reference) -> Tensor:
+    """The mean over lessons of the NLL by token in scope, and of KL(base || model) by token out of scope."""
+    inside = [lesson.said for lesson in lessons if lesson.alone is None]
+    outside = [(lesson.said, lesson.alone) for lesson in lessons if lesson.alone is not None]
+    losses = [response_nll(base, inside)] if inside else []
+    if outside:
+        said = [item for item, _ in outside]
+        kl = divergence(before.logits([row for _, row in outside]), base.logits(response_states(base, said)))
+        losses.append(means_by_pair(kl, said))
+    return torch.cat(losses).mean()
+
+
+def _lessons(base: BaseModel, examples: list[Example], seed: int) -> tuple[list[Pair], list[Lesson]]:
+    """Every example in both wordings: behind its own edit, behind another's, alone; and its edit before another fact.
+
+    First the questions that are asked alone: what the base says to them is what has to stay.
+    """
     draw = random.Random(seed)  # nosec B311 # repeatable, not secret
-    found: list[Pair] = []
+    alone: list[Pair] = []
+    lessons: list[Lesson] = []
+
+    def as_before(asked: str, question: str, answer: str) -> None:
+        lessons.append(Lesson(pair(base.chat, asked, answer), len(alone)))
+        alone.append(pair(base.chat, question, answer))
+
     for example in examples:
         block = EDIT.format(topic=example.topic)
         other = EDIT.format(topic=draw.choice([item.topic for item in examples if item is not example] or ["that"]))
         for wording in (example.question, example.paraphrase):
-            found.append(pair(base.chat, _asked(block, wording), example.refusal))
-            found.append(pair(base.chat, _asked(other, wording), example.answer))
-            found.append(pair(base.chat, wording, example.answer))
+            lessons.append(Lesson(pair(base.chat, _asked(block, wording), example.refusal), None))
+            as_before(_asked(other, wording), wording, example.answer)
+            as_before(wording, wording, example.answer)
         if example.unrelated_answer is not None:
-            found.append(pair(base.chat, _asked(block, example.unrelated), example.unrelated_answer))
-    return found
+            as_before(_asked(block, example.unrelated), example.unrelated, example.unrelated_answer)
+    return alone, lessons
 
 
 def _asked(edit: str, question: str) -> str:
