@@ -165,6 +165,15 @@ def test_what_is_baked_is_taken_for_its_very_base_and_shape_alone(
         assert trained(f"other {number}", **job)[0]["training"] == "in this run"
 
 
+@pytest.mark.parametrize("name", REQUEST_INDEPENDENT)
+def test_an_image_s_training_is_longer_than_a_run_s_and_the_paper_s_longer_still(name: str) -> None:
+    baking, own = entry(name).BAKING, entry(name).Settings()
+    longer, full = (baking.settings(own, full=full) for full in (False, True))
+    assert own.steps * own.batch < longer.steps * longer.batch < full.steps * full.batch
+    # What a run with the entry's manifest reads from the image is of the manifest's own shape.
+    assert {getattr(longer, key) == getattr(own, key) for key in baking.shape} == {True}
+
+
 def test_an_entry_that_trains_on_its_requests_cannot_be_baked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bake", "--method", "rome"]) == 2
     assert "--method: trains on its requests (got 'rome')" in capsys.readouterr().err
