@@ -109,6 +109,8 @@ def test_the_demo_judges_on_ten_requests_or_on_the_sizes_that_are_asked_for() ->
     asked = plan_read({"DEMO_SIZES": "20, 50 20"})
     assert [board.slug for board in asked.boards] == ["pretrained-facts-20", "pretrained-facts-50"]
     assert [release.slug for release in asked.extras] == ["pretrained-facts-20-public"]
+    # The base knows too few public facts for more.
+    assert [release.slug for release in plan_read({"DEMO_SIZES": "50"}).extras] == ["pretrained-facts-20-public"]
 
 
 def test_a_run_gets_at_most_two_threads_or_as_many_as_are_asked_for() -> None:
