@@ -47,7 +47,7 @@ def release_step(plan: Plan, release: Release) -> Step:
 
 
 def bake_step(plan: Plan, method: str) -> Step:
-    """Minutes, once for a base: what LTE and RECIPE learn apart from the requests then lies in the image."""
+    """Some ten minutes, once for a base: what LTE and RECIPE learn apart from the requests then lies in the image."""
     command = (sys.executable, "-m", "evaluator", "bake", "--method", method, "--threads", str(plan.threads))
     return Step(f"training of {method}", command, lambda: any((plan.home / "baked").glob(f"{method}-*.safetensors")))
 
