@@ -118,8 +118,8 @@ def plan_read(environment: Mapping[str, str]) -> Plan:
         home=home,
         port=int(raw),
         backend=backend,
-        threads=_number_read(environment, "EVALUATOR_THREADS", min(2, os.cpu_count() or 1)),
-        runs=_number_read(environment, "RUNS_PER_HOST", 1),
+        threads=_number_read(environment, "EVALUATOR_THREADS", "threads", min(2, os.cpu_count() or 1)),
+        runs=_number_read(environment, "RUNS_PER_HOST", "runs", 1),
         methods=_methods_read(environment.get("DEMO_METHODS", "")),
         sizes=_sizes_read(environment.get("DEMO_SIZES", "")),
     )
@@ -135,10 +135,10 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.replace(",", " ").split()))
 
 
-def _number_read(environment: Mapping[str, str], name: str, otherwise: int) -> int:
+def _number_read(environment: Mapping[str, str], name: str, what: str, otherwise: int) -> int:
     text = environment.get(name, "")
     if text and (not text.isdecimal() or int(text) < 1):
-        raise DemoError(f"{name}={text!r} is no number: give a whole number from 1 on")
+        raise DemoError(f"{name}={text!r} is no number of {what}: give a whole number from 1 on")
     return int(text) if text else otherwise
 
 

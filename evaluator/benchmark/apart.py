@@ -12,21 +12,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from evaluator.base import BaseModelDirectory, base_prepare
-from evaluator.benchmark.build import base_lm, is_public
+from evaluator.benchmark.build import Say, base_lm, is_public
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.grammar import keyed_number
 from evaluator.benchmark.known import KnownTable, base_answers, known_facts
-from evaluator.benchmark.requests import align_examples, question
+from evaluator.benchmark.requests import align_examples, question, request_files_write
 from evaluator.contract import AlignExample, ContainerJob, NeutralText
 from evaluator.home import Home, write_atomically
 from evaluator.pipeline.inputs import MAX_LEN
 
-Say = Callable[[str, float], None]
 #: The entries of `methods/` that train apart from the requests.
 METHODS = ("lte", "recipe")
 #: Fewer examples than a release gives by itself are no use.
@@ -93,12 +92,8 @@ def _inputs_write(folder: Path, base: BaseModelDirectory, benchmark: Benchmark, 
         seed=0, threads=threads, wall_s=86_400, ram_mb=8192, out_mb=1200, max_len=MAX_LEN, base_sha256=base.sha256
     )
     write_atomically(folder / "job.json", job.model_dump_json(indent=2) + "\n")
-    lines: dict[str, list[AlignExample] | list[NeutralText]] = {
-        "align": _examples(benchmark, base, threads),
-        "neutral": [NeutralText(text=text) for text in benchmark.neutral()],
-    }
-    for name, rows in lines.items():
-        write_atomically(folder / f"{name}.jsonl", "".join(row.model_dump_json() + "\n" for row in rows))
+    neutral = [NeutralText(text=text) for text in benchmark.neutral()]
+    request_files_write(folder, {"align": _examples(benchmark, base, threads), "neutral": neutral})
 
 
 def _examples(benchmark: Benchmark, base: BaseModelDirectory, threads: int) -> list[AlignExample]:

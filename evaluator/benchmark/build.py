@@ -18,7 +18,7 @@ from evaluator.base import BaseModelDirectory, base_prepare
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.grammar import extra_templates_load, hidden_paraphrases, keyed_number, public_paraphrases
-from evaluator.benchmark.requests import request_files
+from evaluator.benchmark.requests import request_files, request_files_write
 from evaluator.contract import ReleaseCard
 from evaluator.engine.store import PRIMITIVES
 from evaluator.home import Home, write_atomically
@@ -212,10 +212,7 @@ def release_build(
             probes_write(scratch / "probes.jsonl", probes)
             say("keeping what the base makes of every reference", 0.97)
             measure(lm, scratch / "probes.jsonl")
-        for part, lines in request_files(benchmark, parts, secret).items():
-            write_atomically(
-                scratch / f"{part}.jsonl", "".join(line.model_dump_json(exclude_none=True) + "\n" for line in lines)
-            )
+        request_files_write(scratch, request_files(benchmark, parts, secret))
         card = _card(benchmark, base, slug, size, split, probes, content_hash(scratch))
         write_atomically(scratch / "card.json", card.model_dump_json(indent=2) + "\n")
         os.replace(scratch, target)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -10,6 +11,7 @@ from evaluator.benchmark.catalogue import Benchmark
 from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.grammar import keyed_number
 from evaluator.contract import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
+from evaluator.home import write_atomically
 
 
 def request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: bytes) -> dict[str, list[BaseModel]]:
@@ -41,6 +43,13 @@ def request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: by
             for f in parts["forget"]
         ],
     }
+
+
+def request_files_write(folder: Path, files: Mapping[str, Sequence[BaseModel]]) -> None:
+    """Write `NAME.jsonl` for every name."""
+    for name, lines in files.items():
+        text = "".join(line.model_dump_json(exclude_none=True) + "\n" for line in lines)
+        write_atomically(folder / f"{name}.jsonl", text)
 
 
 def align_examples(

@@ -7,9 +7,8 @@ on any other base, or without such a file, it trains by itself.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ class Trained:
     """Tensors by name, and what the result says about where they come from."""
 
     tensors: dict[str, Tensor]
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any]
 
 
 def trained_once(task: Task, baking: Baking, settings: Any, train: Callable[[], dict[str, Tensor]]) -> Trained:
@@ -57,8 +56,8 @@ def trained_once(task: Task, baking: Baking, settings: Any, train: Callable[[], 
     return found or Trained(train(), {"training": "in this run"})
 
 
-def bake(task: Task, baking: Baking, settings: Any, train: Callable[[], dict[str, Tensor]]) -> Path:
-    """Train and write the file that `trained_once` finds; returns it."""
+def bake(task: Task, baking: Baking, settings: Any, train: Callable[[], dict[str, Tensor]]) -> None:
+    """Train and write the file that `trained_once` finds."""
     about = {
         "method": baking.method,
         "base_sha256": task.job.base_sha256,
@@ -66,7 +65,7 @@ def bake(task: Task, baking: Baking, settings: Any, train: Callable[[], dict[str
         "examples": len(task.align()),
         "seed": task.job.seed,
     }
-    return tensors_save(task.output_dir, _stem(task.job.base_sha256, baking), train(), about=about)
+    tensors_save(task.output_dir, _stem(task.job.base_sha256, baking), train(), about=about)
 
 
 def _stem(base_sha256: str, baking: Baking) -> str:
@@ -74,8 +73,7 @@ def _stem(base_sha256: str, baking: Baking) -> str:
 
 
 def _baked(base_sha256: str, baking: Baking, settings: Any) -> Trained | None:
-    folder = Path(os.environ.get("PALIMPSEST_BAKED") or FOLDER)
-    path = folder / f"{_stem(base_sha256, baking)}.safetensors"
+    path = FOLDER / f"{_stem(base_sha256, baking)}.safetensors"
     if not path.is_file():
         return None
     about = about_load(path)
@@ -85,4 +83,4 @@ def _baked(base_sha256: str, baking: Baking, settings: Any) -> Trained | None:
         progress(0.0, f"the baked training is of another base or has not {wanted}: trained here")
         return None
     notes = {"training": "in the image", "training_settings": made, "training_examples": about.get("examples")}
-    return Trained(tensors_load(folder, path.stem), notes)
+    return Trained(tensors_load(FOLDER, path.stem), notes)

@@ -116,17 +116,13 @@ class Task:
 
     def retain(self) -> tuple[Example, ...]:
         """The facts to be kept, at least one. Raises `MethodError` when the manifest did not declare them."""
-        rows = _lines(self.input_dir / "retain.jsonl", "retain")
-        if not rows:
-            raise MethodError("retain.jsonl", "", "holds no fact", "give at least one line {id, prompt, answer}")
+        rows = _some_lines(self.input_dir / "retain.jsonl", "retain", "fact", "{id, prompt, answer}")
         return tuple(_record(Example, row, where) for row, where in rows)
 
     def align(self) -> tuple[Alignment, ...]:
         """Example edits of other facts. Raises `MethodError` when the manifest did not declare them."""
         needed = tuple(item.name for item in dataclasses.fields(Alignment))
-        rows = _lines(self.input_dir / "align.jsonl", "align")
-        if not rows:
-            raise MethodError("align.jsonl", "", "holds no example", "give at least one line {fact, question, …}")
+        rows = _some_lines(self.input_dir / "align.jsonl", "align", "example", "{fact, question, …}")
         return tuple(_record(Alignment, row, where, needed) for row, where in rows)
 
     def neutral(self) -> tuple[str, ...]:
@@ -168,9 +164,8 @@ def task_read(environment: Mapping[str, str], *, requests: bool = True) -> Task:
     if not (input_dir / "base" / "config.json").is_file():
         raise MethodError("PALIMPSEST_IN", str(input_dir), "has no base/config.json", "mount a model directory there")
     job = _job_read(input_dir / "job.json")
-    lines = _lines(input_dir / "forget.jsonl", "forget") if requests else []
-    if requests and not lines:
-        raise MethodError("forget.jsonl", "", "holds no request", "give at least one line {id, prompt, answer}")
+    file = input_dir / "forget.jsonl"
+    lines = _some_lines(file, "forget", "request", "{id, prompt, answer}") if requests else []
     forget = tuple(_request(row, where) for row, where in lines)
     return Task(input_dir=input_dir, output_dir=output_dir, job=job, forget=forget)
 
@@ -255,6 +250,14 @@ def _job_read(path: Path) -> Job:
     if not isinstance(fields["threads"], int) or fields["threads"] < 1:
         raise MethodError("job.json.threads", fields["threads"], "is not a whole number above 0", "give at least 1")
     return Job(**fields)
+
+
+def _some_lines(path: Path, name: str, what: str, form: str) -> list[tuple[dict[str, Any], str]]:
+    """As `_lines`, of a file that has to hold at least one `what` of this `form`."""
+    rows = _lines(path, name)
+    if not rows:
+        raise MethodError(path.name, "", f"holds no {what}", f"give at least one line {form}")
+    return rows
 
 
 def _lines(path: Path, name: str) -> list[tuple[dict[str, Any], str]]:

@@ -17,7 +17,7 @@ from methods.common.errors import MethodError
 
 def tensors_save(
     folder: Path, name: str, tensors: Mapping[str, Tensor], *, about: Mapping[str, Any] | None = None
-) -> Path:
+) -> None:
     """Write `NAME.safetensors` in one step, with `about` in its header.
 
     Raises `MethodError` when a number is not finite.
@@ -30,7 +30,6 @@ def tensors_save(
     header = None if about is None else {"about": json.dumps(about, sort_keys=True)}
     save_file({key: tensor.detach().cpu().contiguous() for key, tensor in sorted(tensors.items())}, partial, header)
     partial.replace(path)
-    return path
 
 
 def tensors_load(folder: Path, name: str) -> dict[str, Tensor]:

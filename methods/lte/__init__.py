@@ -120,12 +120,12 @@ def _lessons(base: BaseModel, examples: list[Example], seed: int) -> tuple[list[
     First the questions that are asked alone: what the base says to them is what has to stay.
     """
     draw = random.Random(seed)  # nosec B311 # repeatable, not secret
-    alone: list[Pair] = []
+    alone: dict[Pair, int] = {}
     lessons: list[Lesson] = []
 
     def as_before(asked: str, question: str, answer: str) -> None:
-        lessons.append(Lesson(pair(base.chat, asked, answer), len(alone)))
-        alone.append(pair(base.chat, question, answer))
+        row = alone.setdefault(pair(base.chat, question, answer), len(alone))
+        lessons.append(Lesson(pair(base.chat, asked, answer), row))
 
     for example in examples:
         block = EDIT.format(topic=example.topic)
@@ -136,7 +136,7 @@ def _lessons(base: BaseModel, examples: list[Example], seed: int) -> tuple[list[
             as_before(wording, wording, example.answer)
         if example.unrelated_answer is not None:
             as_before(_asked(block, example.unrelated), example.unrelated, example.unrelated_answer)
-    return alone, lessons
+    return list(alone), lessons
 
 
 def _asked(edit: str, question: str) -> str:

@@ -116,7 +116,7 @@ def test_the_demo_judges_on_ten_requests_or_on_the_sizes_that_are_asked_for() ->
 def test_a_run_gets_at_most_two_threads_or_as_many_as_are_asked_for() -> None:
     assert plan_read({}).threads in (1, 2)
     assert plan_read({"EVALUATOR_THREADS": "3"}).threads == 3
-    with pytest.raises(DemoError, match="EVALUATOR_THREADS='none' is no number"):
+    with pytest.raises(DemoError, match="EVALUATOR_THREADS='none' is no number of threads"):
         plan_read({"EVALUATOR_THREADS": "none"})
 
 
@@ -124,7 +124,7 @@ def test_submissions_are_looked_at_while_every_run_is_busy() -> None:
     assert plan_read({}).workers == 2
     many = plan_read({"RUNS_PER_HOST": "3"})
     assert many.workers == 4 and many.environment()["RUNS_PER_HOST"] == "3"
-    with pytest.raises(DemoError, match="RUNS_PER_HOST='0' is no number"):
+    with pytest.raises(DemoError, match="RUNS_PER_HOST='0' is no number of runs"):
         plan_read({"RUNS_PER_HOST": "0"})
 
 

@@ -149,7 +149,7 @@ def test_what_is_baked_is_taken_for_its_very_base_and_shape_alone(
     monkeypatch.setenv("PALIMPSEST_OUT", str(source.output_dir))
     assert main(["bake", "--method", name]) == 0
     baked = source.output_dir / f"{name}-{BASE_SHA256[:16]}.safetensors"
-    monkeypatch.setenv("PALIMPSEST_BAKED", str(baked.parent))
+    monkeypatch.setattr("methods.common.baked.FOLDER", baked.parent)
 
     def trained(folder: str, **job: Any) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         inputs = make_inputs(folder, **{"hparams": short, **job})
