@@ -6,7 +6,7 @@ import os
 # container beside the evaluator does not slow it many times over on a machine with few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from evaluator.commands import main
+from evaluator.cli.organiser import main
 
 if __name__ == "__main__":
     main()

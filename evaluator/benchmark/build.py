@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evaluator.base import BaseModelDirectory, base_prepare
+from evaluator.benchmark.bases import base_prepare
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.grammar import extra_templates_load, hidden_paraphrases, keyed_number, public_paraphrases
 from evaluator.benchmark.requests import request_files, request_files_write
 from evaluator.contract import ReleaseCard
-from evaluator.engine.store import PRIMITIVES
 from evaluator.home import Home, write_atomically
+from evaluator.model.base import BaseModelDirectory
+from evaluator.model.engine.primitives import PRIMITIVES
 from evaluator.probes import Probe, ProbeKind, probes_write
 from evaluator.utility import base_utility, utility_probes
 
 if TYPE_CHECKING:
-    from evaluator.engine.lm import EvaluatorLM
+    from evaluator.model.engine.lm import EvaluatorLM
 
 Split = Literal["public", "hidden"]
 Say = Callable[[str, float], None]
@@ -122,7 +123,7 @@ def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes, ext
 
 def _alternatives(benchmark: Benchmark, fact: Fact, secret: bytes) -> tuple[str, ...]:
     """Wrong statements in the fact's wording: other answers of its relation, chosen by secret."""
-    from evaluator.metrics.answer import names_answer
+    from evaluator.measures.metrics.answer import names_answer
 
     others = {
         f.answer
@@ -183,7 +184,7 @@ def release_build(
     Raises `LookupError` for an unknown benchmark and `ValueError` when the base knows too few facts, or when the
     release is here in another version: a release that was scored on is never changed.
     """
-    from evaluator.pipeline.measure import measure
+    from evaluator.tasks.measure import measure
 
     benchmark = benchmark_get(name)
     if size < 1:
@@ -225,21 +226,21 @@ def release_build(
 
 @contextmanager
 def base_lm(base: BaseModelDirectory, threads: int, primitives: Path | None = None) -> Iterator[EvaluatorLM]:
-    """The base model itself as a subject of the engine; what it answers is kept in the file `primitives`."""
+    """The base model itself as a model under test; what it answers is kept in the file `primitives`."""
     import torch
 
-    from evaluator.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.engine.store import PrimitiveStore
-    from evaluator.subject.local import LocalSubject, model_load, weights_sha256
+    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.model.engine.primitives import PrimitiveStore
+    from evaluator.model.local import LocalModel, model_load, weights_sha256
 
     torch.set_num_threads(threads)
     tokenizer, model = tokenizer_load(base.path), model_load(base.path)
-    subject = LocalSubject(model, tokenizer)
+    under_test = LocalModel(model, tokenizer)
     if primitives is None:
-        yield EvaluatorLM(subject, tokenizer)
+        yield EvaluatorLM(under_test, tokenizer)
         return
     with closing(PrimitiveStore(primitives)) as store:
-        yield EvaluatorLM(subject, tokenizer, store=store, fingerprint=weights_sha256(model))
+        yield EvaluatorLM(under_test, tokenizer, store=store, fingerprint=weights_sha256(model))
 
 
 def _measured(
@@ -253,7 +254,7 @@ def _measured(
     say: Say,
 ) -> tuple[dict[str, list[Fact]], list[Probe]]:
     from evaluator.benchmark.known import SHORT_ANSWER, KnownTable, base_answers, known_facts
-    from evaluator.metrics.answer import names_answer
+    from evaluator.measures.metrics.answer import names_answer
 
     candidates = candidates_of(benchmark, split, secret)
     known: list[Fact] = []

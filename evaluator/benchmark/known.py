@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.benchmark.facts import DATA, Fact, Relation
-from evaluator.engine.lm import MAX_NEW_TOKENS, EvaluatorLM
 from evaluator.home import write_atomically
-from evaluator.metrics.answer import names_answer
+from evaluator.measures.metrics.answer import names_answer
+from evaluator.model.engine.lm import MAX_NEW_TOKENS, EvaluatorLM
 
 CHUNK = 48
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from evaluator.base import BaseModelDirectory
 from evaluator.contract import ContainerJob, EvaluationFailed, FailureCode, Job
 from evaluator.home import write_atomically
+from evaluator.model.base import BaseModelDirectory
 
 #: Longest prompt plus answer in tokens that a request or a probe of our releases can have.
 MAX_LEN = 512

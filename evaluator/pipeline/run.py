@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluator import __version__
-from evaluator.base import BaseModelDirectory, base_load
+from evaluator.artifact import BaseTensors, SealedArtifact, seal
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Receipt, ReleaseCard, Scorecard
 from evaluator.home import Home, write_atomically
-from evaluator.intake import BaseTensors, SealedArtifact, seal
+from evaluator.model.base import BaseModelDirectory, base_load
 from evaluator.pipeline.inputs import inputs_write
 from evaluator.pipeline.progress import ProgressFile, StageRecord
 from evaluator.pipeline.provenance import evaluator_sha256, hardware, versions
@@ -29,7 +29,7 @@ from evaluator.sandbox import ContainerSpec, Mount, Progressed, Sandbox, sandbox
 from evaluator.trace import trace_read, trace_redact, trace_write
 
 if TYPE_CHECKING:
-    from evaluator.engine.store import PrimitiveStore
+    from evaluator.model.engine.primitives import PrimitiveStore
 
 logger = logging.getLogger(__name__)
 
@@ -188,17 +188,17 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
     """
     job = context.job
     if artifact.kind != "server":
-        from evaluator.subject.adapter import adapter_merge
-        from evaluator.subject.local import LocalSubject, model_load, weights_sha256
+        from evaluator.model.adapter import adapter_merge
+        from evaluator.model.local import LocalModel, model_load, weights_sha256
 
         model = model_load(context.base.path, artifact.path / "model" if artifact.kind == "weights" else None)
         if artifact.kind == "adapter":
             adapter_merge(model, artifact.path / "adapter")
-        yield LocalSubject(model, tokenizer), weights_sha256(model)
+        yield LocalModel(model, tokenizer), weights_sha256(model)
         return
-    from evaluator.engine.lm import EvaluatorLM
-    from evaluator.subject.conformance import server_check
-    from evaluator.subject.remote import RemoteSubject
+    from evaluator.model.conformance import server_check
+    from evaluator.model.engine.lm import EvaluatorLM
+    from evaluator.model.remote import RemoteModel
 
     spec = ContainerSpec(
         run_id=job.run_id,
@@ -213,10 +213,10 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
     with context.sandbox.serve(
         spec, scratch=job.work_dir / "scratch", log=context.log, ready_s=SERVER_READY_S
     ) as server:
-        subject = RemoteSubject(server.socket, seed=_order(context.home, context.job.run_id))
+        under_test = RemoteModel(server.socket, seed=_order(context.home, context.job.run_id))
         try:
-            server_check(EvaluatorLM(subject, tokenizer))
-            yield subject, f"server:{job.run_id}:{artifact.sha256}"
+            server_check(EvaluatorLM(under_test, tokenizer))
+            yield under_test, f"server:{job.run_id}:{artifact.sha256}"
         except EvaluationFailed as failure:
             code, detail = failure.code, failure.detail
             if code is FailureCode.SERVER_DIED and (reason := server.lost()):
@@ -238,7 +238,7 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
     context.progress.stage("measuring")
     import torch
 
-    from evaluator.engine.store import PRIMITIVES, PrimitiveStore
+    from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
 
     torch.set_num_threads(context.job.threads)
     began = time.monotonic()
@@ -257,14 +257,14 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
 
 
 def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) -> list[dict[str, Any]]:
-    """Every probe's row, from one life of the subject; what is in the store is not asked again."""
-    from evaluator.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.pipeline.measure import measure
-    from evaluator.subject.conformance import server_check_again
+    """Every probe's row, from one life of the model; what is in the store is not asked again."""
+    from evaluator.model.conformance import server_check_again
+    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
+    from evaluator.tasks.measure import measure
 
     tokenizer = tokenizer_load(context.base.path)
-    with _subject(context, artifact, tokenizer) as (subject, fingerprint):
-        lm = EvaluatorLM(subject, tokenizer, store=store, fingerprint=fingerprint)
+    with _subject(context, artifact, tokenizer) as (under_test, fingerprint):
+        lm = EvaluatorLM(under_test, tokenizer, store=store, fingerprint=fingerprint)
         rows = measure(lm, context.release / "probes.jsonl")
         if artifact.kind == "server":
             server_check_again(lm, seed=_order(context.home, context.job.run_id))

@@ -10,8 +10,8 @@ import numpy as np
 from evaluator import __version__
 from evaluator.contract import Job, MetricScore, ReleaseCard, Scorecard, ladder_up
 from evaluator.contract.shown import HIDDEN_DECIMALS
-from evaluator.metrics.board import COSTS, METRICS
-from evaluator.statistics import ProbeTable, Resampler, metric_intervals
+from evaluator.measures.metrics.board import COSTS, METRICS
+from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace import TraceRow, trace_values
 
 

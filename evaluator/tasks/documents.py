@@ -12,8 +12,8 @@ from typing import Any
 
 import datasets
 
-from evaluator.metrics.answer import names_answer
-from evaluator.metrics.utility import choice_values
+from evaluator.measures.metrics.answer import names_answer
+from evaluator.measures.metrics.utility import choice_values
 from evaluator.probes import UTILITY_KINDS, Probe, probes_load
 
 Splits = dict[str, datasets.Dataset]

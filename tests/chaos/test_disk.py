@@ -108,8 +108,8 @@ def test_a_trace_that_finds_no_room_leaves_nothing_in_the_storage(
 def test_a_seal_that_finds_no_room_leaves_nothing_and_is_no_fault_of_the_method(
     disk: SmallDisk, tmp_path: Path
 ) -> None:
+    from evaluator.artifact import BaseTensors, seal
     from evaluator.contract import Limits
-    from evaluator.intake import BaseTensors, seal
 
     out = tmp_path / "out"
     (out / "state").mkdir(parents=True)
@@ -130,8 +130,8 @@ def test_a_seal_that_finds_no_room_leaves_nothing_and_is_no_fault_of_the_method(
 
 
 def test_what_is_measured_and_scored_is_written_whole_or_not_at_all(disk: SmallDisk) -> None:
-    from evaluator.engine.store import PrimitiveStore
     from evaluator.home import write_atomically
+    from evaluator.model.engine.primitives import PrimitiveStore
     from evaluator.trace import trace_write
     from evaluator.trace.table import TRACE_SCHEMA
 

@@ -21,7 +21,7 @@ from deploy.demo.processes import Service, Supervisor
 from deploy.demo.screen import Row
 from deploy.demo.site import entries_find
 from deploy.demo.steps import Step, bake_step, step_run
-from evaluator.benchmark import apart
+from evaluator.pipeline import baking
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -132,7 +132,7 @@ def test_what_trains_apart_from_the_requests_is_trained_before_the_image_is_buil
     assert plan_read({}).baked == ()
     assert plan_read({"DEMO_METHODS": "rome lte"}).baked == ("lte",)
     everything = plan_read({"DEMO_METHODS": "all"})
-    assert everything.baked == apart.METHODS
+    assert everything.baked == baking.METHODS
     step = bake_step(everything, "recipe")
     assert not step.done() and step.command[-5:-2] == ("bake", "--method", "recipe")
 

@@ -84,7 +84,7 @@ def test_the_contract_needs_nothing_but_pydantic() -> None:
     [
         ("the contract", "import evaluator.contract"),
         ("the evaluator's command line", "import evaluator.__main__"),
-        ("the client", "import evaluator.client.app"),
+        ("the client", "import evaluator.cli.palimpsest.app"),
         ("the site", "import django; django.setup(); import leaderboard.config.urls, leaderboard.config.wsgi"),
         ("the worker", "import django; django.setup(); import leaderboard.config.celery, leaderboard.runs.tasks"),
         ("the demo", "import deploy.demo.__main__"),
@@ -104,7 +104,7 @@ def test_it_starts_without_torch(what: str, code: str, tmp_path: Path) -> None:
     assert done.stdout.split() == [], f"{what} loads {done.stdout.strip()}"
 
 
-@pytest.mark.parametrize("module", ["evaluator.client.app", "evaluator.contract"])
+@pytest.mark.parametrize("module", ["evaluator.cli.palimpsest.app", "evaluator.contract"])
 def test_the_client_side_starts_without_django(module: str) -> None:
     program = f"import {module}, sys\nprint('django' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)

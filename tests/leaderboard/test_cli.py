@@ -53,7 +53,7 @@ class Shell:
             "PYTHONPATH": str(ROOT),
             **env,
         }
-        command = [sys.executable, "-m", "evaluator.client", *arguments]
+        command = [sys.executable, "-m", "evaluator.cli.palimpsest", *arguments]
         done = subprocess.run(command, env=environment, cwd=self.home, text=True, capture_output=True, timeout=60)
         assert done.returncode == code, done.stdout + done.stderr
         return done
@@ -156,11 +156,9 @@ def test_a_stored_token_is_not_sent_to_another_site(signed_in: Shell, public: Re
 
 
 def test_the_command_imports_neither_django_nor_torch() -> None:
-    code = (
-        "import sys, evaluator.client.app; print([m for m in ('django', 'torch', 'transformers') if m in sys.modules])"
-    )
+    code = "import sys, evaluator.cli.palimpsest.app as _; print({'django', 'torch', 'transformers'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_log_is_printed_to_whom_the_site_shows_it(

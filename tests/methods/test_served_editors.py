@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from evaluator.engine.lm import EvaluatorLM, tokenizer_load
-from evaluator.subject.conformance import server_check
-from evaluator.subject.remote import RemoteSubject
+from evaluator.model.conformance import server_check
+from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
+from evaluator.model.remote import RemoteModel
 from methods.__main__ import main
 from methods.common.inference import continue_greedily, score_tokens
 from methods.common.lora import LowRank, low_rank_merge
@@ -113,7 +113,7 @@ def test_it_passes_every_check_that_the_platform_makes_of_a_server(
     made: Callable[[str], Made], base_dir: Path, name: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, listening(made(name).responder, Path(folder) / "s") as socket:
-        server_check(EvaluatorLM(RemoteSubject(socket, seed=0), tokenizer_load(base_dir)))
+        server_check(EvaluatorLM(RemoteModel(socket, seed=0), tokenizer_load(base_dir)))
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name not in REQUEST_INDEPENDENT])

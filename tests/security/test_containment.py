@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from evaluator.artifact import BaseTensors, seal
 from evaluator.contract import EvaluationFailed, FailureCode
-from evaluator.intake import BaseTensors, seal
+from evaluator.model.remote import RemoteModel
 from evaluator.sandbox import ContainerSpec, Mount, PodmanSandbox, flags
 from evaluator.sandbox.container import Container
 from evaluator.sandbox.lifecycle import EngineSandbox
-from evaluator.subject.remote import RemoteSubject
 from tests.evaluator.sandbox.containers import LIMITS, SpecMaker, probe_image
 from tests.security.hostile_server import answers, serving
 
@@ -301,7 +301,7 @@ def test_a_server_that_puts_a_link_in_place_of_its_socket_leads_nowhere(
         made = spec("turncoat", str(host), role="serve", image=intruder)
         with podman.serve(made, scratch=tmp_path, log=tmp_path / "serve.log", ready_s=5.0) as server:
             assert server.socket.is_symlink()
-            subject = RemoteSubject(server.socket, seed=0, timeout_s=1.0)
+            subject = RemoteModel(server.socket, seed=0, timeout_s=1.0)
             with pytest.raises(EvaluationFailed) as caught:
                 subject.generate([[1]], max_tokens=1, stop=[])
             end = time.monotonic() + 5

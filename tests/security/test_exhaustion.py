@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from evaluator.bench.machine import peak_mb, peak_reset, resident_mb
+from evaluator.artifact import BaseTensors, seal
 from evaluator.contract import EvaluationFailed, FailureCode, Limits
-from evaluator.intake import BaseTensors, seal
+from evaluator.performance.machine import peak_mb, peak_reset, resident_mb
 from evaluator.sandbox import ContainerExit, ContainerSpec, PodmanSandbox, Progressed
 from evaluator.sandbox import lifecycle as backend
 from evaluator.sandbox.flags import id_map
@@ -188,7 +188,7 @@ def test_a_child_that_stays_behind_is_dead_before_its_output_is_read(
 
 
 def test_a_pipe_cannot_even_be_made(start: Start) -> None:
-    """Opening one would wait for its writer; intake does not wait either (tests/evaluator/intake)."""
+    """Opening one would wait for its writer; intake does not wait either (tests/evaluator/artifact)."""
     with start("pipe_as_result", out_mb=4) as ended:
         assert "PermissionError" in ended.detail
         assert os.listdir(ended.out_dir) == []

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.bench.machine import peak_mb, peak_reset, resident_mb
 from evaluator.contract import EvaluationFailed, FailureCode
+from evaluator.model.remote import RemoteModel
+from evaluator.performance.machine import peak_mb, peak_reset, resident_mb
 from evaluator.sandbox.health import health_wait
-from evaluator.subject.remote import RemoteSubject
 from tests.security import hostile_server as hostile
 from tests.security.hostile_server import Answer, answers, answers_raw, http, scored, sends, serving
 
@@ -26,11 +26,11 @@ GOOD = {
 
 
 def score(path: Path, timeout_s: float = 0.5) -> object:
-    return RemoteSubject(path, seed=0, timeout_s=timeout_s).score([([1], [2])])
+    return RemoteModel(path, seed=0, timeout_s=timeout_s).score([([1], [2])])
 
 
 def generate(path: Path) -> list[str]:
-    return RemoteSubject(path, seed=0, timeout_s=0.5).generate([[1]], max_tokens=4, stop=[])
+    return RemoteModel(path, seed=0, timeout_s=0.5).generate([[1]], max_tokens=4, stop=[])
 
 
 def test_an_honest_answer_is_taken() -> None:
@@ -128,7 +128,7 @@ def test_two_answers_to_one_question_do_not_answer_the_next() -> None:
     second = GOOD | {"text": "the answer to something else"}
     both = http(json.dumps({"choices": [GOOD]}).encode()) + http(json.dumps({"choices": [second]}).encode())
     with serving(sends(both)) as (path, _):
-        subject = RemoteSubject(path, seed=0, batch_size=1, timeout_s=1.0)
+        subject = RemoteModel(path, seed=0, batch_size=1, timeout_s=1.0)
         assert subject.generate([[1], [2], [3]], max_tokens=4, stop=[]) == [" yes"] * 3
 
 
@@ -140,7 +140,7 @@ def test_of_many_requests_at_a_time_one_that_drips_does_not_live_on_the_others()
         (hostile.drips if next(turn) == 0 else answers([GOOD]))(link)
 
     with serving(one_drips) as (path, _), pytest.raises(EvaluationFailed) as caught:
-        RemoteSubject(path, seed=0, batch_size=1, timeout_s=0.5, in_flight=3).generate(
+        RemoteModel(path, seed=0, batch_size=1, timeout_s=0.5, in_flight=3).generate(
             [[number] for number in range(20)], max_tokens=4, stop=[]
         )
     assert caught.value.code is DIED
@@ -150,7 +150,7 @@ def test_of_many_requests_at_a_time_one_that_drips_does_not_live_on_the_others()
 def test_what_a_request_holds_cannot_break_out_of_its_body() -> None:
     """Nothing of a prompt reaches the head of a request: it goes as token ids in JSON, with its own length."""
     with serving(answers([GOOD])) as (path, requests):
-        subject = RemoteSubject(path, seed=0, timeout_s=1.0)
+        subject = RemoteModel(path, seed=0, timeout_s=1.0)
         subject.generate([[1]], max_tokens=4, stop=["\r\n\r\nGET /health HTTP/1.1\r\n\r\n"])
     head, _, body = b"".join(requests).partition(b"\r\n\r\n")
     assert head.count(b"HTTP/1.1") == 1 and b"\r\n" not in body

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from evaluator.analysis.rank import RankSpec, rank
 from evaluator.contract import Scorecard
-from evaluator.metrics.board import COSTS, METRICS
-from evaluator.pipeline.rank import RankSpec, rank
-from evaluator.statistics import ProbeTable, Resampler, metric_intervals
+from evaluator.measures.metrics.board import COSTS, METRICS
+from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace import trace_write
-from tests.evaluator.statistics.worlds import World
+from tests.evaluator.measures.statistics.worlds import World
 
 GOOD = World(forgetting=0.95, kept=0.95, refusal=0.9, over_refusal=0.02, subjects=20)
 FAIR = World(forgetting=0.5, kept=0.8, refusal=0.4, over_refusal=0.1, subjects=20)

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from evaluator.bench.wall import PARTS
+from evaluator.analysis.rank import RankSpec, rank
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Progress, Receipt, Scorecard, manifest_parse
 from evaluator.contract.shown import HIDDEN_DECIMALS
 from evaluator.home import Home
-from evaluator.pipeline.rank import RankSpec, rank
+from evaluator.model.remote import RemoteModel
+from evaluator.performance.wall import PARTS
 from evaluator.pipeline.run import _order, run
 from evaluator.receipt import ReceiptInvalid, receipt_verify
-from evaluator.subject.remote import RemoteSubject
 from evaluator.trace import trace_read
 from evaluator.trace.table import VALUE_COLUMNS, WITHHELD
 
@@ -104,7 +104,7 @@ def test_the_order_of_a_servers_questions_is_a_secret_of_the_installation(tmp_pa
     assert _order(one, "r1") == _order(one, "r1"), "a resumed run goes on in the same order"
     assert len({_order(one, "r1"), _order(one, "r2"), _order(other, "r1")}) == 3
     orders = {
-        str(RemoteSubject(tmp_path, seed=seed)._shuffled([[n] for n in range(50)], "score"))
+        str(RemoteModel(tmp_path, seed=seed)._shuffled([[n] for n in range(50)], "score"))
         for seed in (0, _order(one, "r1"))
     }
     assert len(orders) == 2
@@ -258,7 +258,7 @@ def test_explain_shows_the_primitives_of_one_probe(scored: dict[str, tuple[Job, 
 
 def test_a_try_out_gives_the_same_metrics_as_the_run_of_a_submission(toy_home: Path) -> None:
     submitted = run(job_of(toy_home, "gibberish", "toy-world-5-public"), Home(toy_home))
-    command = [sys.executable, "-m", "evaluator.client.app", "try", str(REPOSITORY / "methods" / "gibberish")]
+    command = [sys.executable, "-m", "evaluator.cli.palimpsest.app", "try", str(REPOSITORY / "methods" / "gibberish")]
     command += ["--release", "toy-world-5-public", "--backend", "process", "--threads", "1", "--json"]
     environment = os.environ | {"PALIMPSEST_HOME": str(toy_home), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)

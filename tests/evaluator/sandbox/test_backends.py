@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.demo.plan import BACKENDS as DEMO_BACKENDS
-from evaluator.commands import _app
+from evaluator.cli.organiser import _app
 from evaluator.contract import BACKEND_NAMES
 from evaluator.sandbox import BACKENDS, DockerSandbox, PodmanSandbox, RunscSandbox, engine_for, sandbox_for
 

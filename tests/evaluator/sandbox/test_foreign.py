@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from evaluator.commands import runs
+from evaluator.cli.organiser import runs
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox import ImageReport, PodmanSandbox, store
 from evaluator.sandbox.admission import MAX_IMAGE_MB, ImageRefused

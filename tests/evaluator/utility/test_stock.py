@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from evaluator.commands import utility as command
+from evaluator.cli.organiser import utility as command
 
 pytestmark = pytest.mark.torch
 
@@ -175,7 +175,7 @@ def test_an_artifact_is_checked_and_measured_over_its_base(
     import torch
     from safetensors.torch import load_file, save_file
 
-    from evaluator.base.directory import base_seal
+    from evaluator.model.base import base_seal
 
     monkeypatch.setenv("PALIMPSEST_HOME", str(tmp_path))
     folder = tmp_path / "models" / "tiny"

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from evaluator.metrics.board import METRICS
-from evaluator.metrics.utility import FLOOR_NATS, best_choice, choice_values, mean_logprob, text_values
+from evaluator.measures.metrics.board import METRICS
+from evaluator.measures.metrics.utility import FLOOR_NATS, best_choice, choice_values, mean_logprob, text_values
+from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.pipeline.score import score_shown
-from evaluator.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace.table import VALUE_COLUMNS
 
 

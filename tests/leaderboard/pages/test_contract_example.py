@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from evaluator.client.new import SKELETON
+from evaluator.cli.palimpsest.new import SKELETON
 
 ROOT = Path(__file__).parents[3]
 _BLOCK = re.compile(r"^`([\w.]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -81,7 +81,7 @@ def test_after_kill_9_the_same_command_goes_on_where_it_was(shell: Shell, public
         "PALIMPSEST_URL": shell.url,
         "PYTHONPATH": str(Path(__file__).parents[3]),
     }
-    command = [sys.executable, "-m", "evaluator.client", "upload", "image.tar"]
+    command = [sys.executable, "-m", "evaluator.cli.palimpsest", "upload", "image.tar"]
     first = subprocess.Popen(command, env=environment, cwd=shell.home, stderr=subprocess.DEVNULL)
     while not Upload.objects.filter(received__gte=PIECE).exists():
         assert first.poll() is None

@@ -1,0 +1,216 @@
+"""Rank the entries of one board: paired bootstrap over the same subjects, differences, ties, and the Pareto front."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from evaluator.contract import Scorecard
+from evaluator.contract.shown import HIDDEN_DECIMALS
+from evaluator.measures.metrics.board import METRICS
+from evaluator.measures.statistics import (
+    Differences,
+    ProbeTable,
+    Resampler,
+    SeedVariance,
+    board_intervals,
+    detectable_difference,
+    paired_differences,
+    rank_entries,
+    seed_variance,
+)
+from evaluator.pipeline.score import probe_table, resampling_key, score_shown
+from evaluator.trace import trace_read
+from evaluator.trace.table import VALUE_COLUMNS
+
+#: The two axes of the forget-against-retain plot.
+PARETO_AXES = ("forgetting", "locality")
+#: What of a trace a ranking reads: not its primitives, which are most of it.
+COLUMNS = ("item_id", "subject_key", "kind", "base_correct", *VALUE_COLUMNS)
+#: The metric that ranks are made from.
+RANKED = "overall"
+#: On boards of at most so many entries, pairs are compared in every headline metric; on larger ones in `RANKED` alone.
+PAIRS_OF_ALL_HEADLINES = 50
+
+
+class RankRun(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    trace: Path
+    scorecard: Path
+
+
+class RankEntry(BaseModel):
+    """One submission; several runs are several seeds. `control: "base"` marks the untouched base, if it is there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    control: Literal["base"] | None = None
+    runs: list[RankRun] = Field(min_length=1)
+
+
+class RankSpec(BaseModel):
+    """`content_sha256` is the release's: with it, intervals are those of the entries' own scorecards."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    release: str
+    content_sha256: str = ""
+    evaluator: str
+    resamples: int = Field(default=10_000, ge=100, le=100_000)
+    entries: list[RankEntry]
+
+    @model_validator(mode="after")
+    def _names_once(self) -> RankSpec:
+        ids = [entry.id for entry in self.entries]
+        if twice := sorted({name for name in ids if ids.count(name) > 1}):
+            raise ValueError(f"entries: {', '.join(twice)} is there more than once; give all its runs in one entry")
+        if len(bases := [entry.id for entry in self.entries if entry.control == "base"]) > 1:
+            raise ValueError(f"entries: {', '.join(bases)} are all marked as the base; a board has one")
+        return self
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, HIDDEN_DECIMALS)
+
+
+def _costs(scorecards: list[Scorecard]) -> dict[str, dict[str, float | None]]:
+    found: dict[str, dict[str, float | None]] = {}
+    for info in scorecards[0].metrics:
+        if info.group != "cost":
+            continue
+        values = [s.value for card in scorecards for s in card.scores if s.key == info.key and s.value is not None]
+        found[info.key] = {"value": _rounded(sum(values) / len(values)) if values else None, "low": None, "high": None}
+    return found
+
+
+def _pareto(points: dict[str, tuple[float | None, ...]]) -> set[str]:
+    """Entries that no other beats on one axis without losing on another."""
+    whole = {name: tuple(float(v) for v in p if v is not None) for name, p in points.items() if None not in p}
+    return {
+        name
+        for name, point in whole.items()
+        if not any(
+            all(b >= a for a, b in zip(point, other, strict=True)) and other != point for other in whole.values()
+        )
+    }
+
+
+def _tables(spec: RankSpec) -> tuple[dict[str, list[ProbeTable]], dict[str, list[Scorecard]]]:
+    """Each entry's runs. Raises `ValueError` naming an entry of another release, evaluator or probe set."""
+    tables: dict[str, list[ProbeTable]] = {}
+    cards: dict[str, list[Scorecard]] = {}
+    for entry in spec.entries:
+        cards[entry.id] = [Scorecard.model_validate_json(run.scorecard.read_text()) for run in entry.runs]
+        for card in cards[entry.id]:
+            if (card.release, card.evaluator) != (spec.release, spec.evaluator):
+                raise ValueError(
+                    f"entries: {entry.id} was scored on {card.release} by evaluator {card.evaluator}; "
+                    f"this board is {spec.release} by {spec.evaluator}. Run it again to compare it."
+                )
+        tables[entry.id] = [
+            probe_table(sorted(trace_read(run.trace, COLUMNS), key=lambda row: str(row["item_id"])))
+            for run in entry.runs
+        ]
+        first = tables[spec.entries[0].id][0]
+        if not tables[entry.id][0].same_probes(first):
+            raise ValueError(
+                f"entries: {entry.id} holds other probes than the rest of the board; it is not of this release"
+            )
+    return tables, cards
+
+
+def _pair_rounded(key: str, number: float) -> float | None:
+    """One digit more for p, so that a rounded one stays on its side of 0.05."""
+    return round(float(number), HIDDEN_DECIMALS + 1) if key in ("p", "p_holm") else _rounded(float(number))
+
+
+def _difference(found: Differences, one: str, other: str | None) -> dict[str, Any] | None:
+    """How far `one` is above `other`; None where there is no other or one of them has no value."""
+    if other is None or one == other or one not in found.ids or other not in found.ids:
+        return None
+    i, j = found.ids.index(one), found.ids.index(other)
+    numbers = {"value": found.value, "low": found.low, "high": found.high, "p": found.p, "p_holm": found.p_holm}
+    return {"id": other} | {key: _pair_rounded(key, array[i, j]) for key, array in numbers.items()}
+
+
+def _pairs(found: Differences) -> dict[str, Any]:
+    """Every pair once: row i holds entry i minus each entry after it, in the order of `ids`."""
+    return {
+        "ids": list(found.ids),
+        **{
+            key: [[_pair_rounded(key, number) for number in row[place + 1 :]] for place, row in enumerate(array)]
+            for key, array in (("low", found.low), ("high", found.high), ("p_holm", found.p_holm))
+        },
+    }
+
+
+def _seeds(found: SeedVariance | None) -> dict[str, Any] | None:
+    """As standard deviations, in the unit of the value."""
+    if found is None:
+        return None
+    parts = {"between": found.between, "within": found.within, "residual": found.residual}
+    return {"n": found.n} | {key: _rounded(variance**0.5) for key, variance in parts.items()}
+
+
+def rank(spec: RankSpec) -> dict[str, Any]:
+    """Columns, ranked entries, paired differences and the minimum detectable difference; see docs/statistics.md.
+
+    Raises `ValueError` naming an entry of another release, evaluator or probe set.
+    """
+    runs, cards = _tables(spec)
+    if not runs:
+        return {"columns": [], "entries": [], "pairs": {}, "mde": None}
+    tables = {name: seeds[0].mean_over_seeds(seeds[1:]) for name, seeds in runs.items()}
+    key = resampling_key(spec.release, spec.content_sha256)
+    resampler = Resampler(next(iter(tables.values())), key=key, resamples=spec.resamples)
+    all_headlines = len(tables) <= PAIRS_OF_ALL_HEADLINES
+    paired = [m.key for m in METRICS if m.key == RANKED or (all_headlines and m.headline)]
+    intervals = board_intervals(tables, resampler, keep=paired)
+    differences = {name: paired_differences(intervals, name) for name in paired}
+    overall = differences[RANKED]
+    ranks = rank_entries(intervals, overall)
+    front = _pareto({name: tuple(found.value[axis] for axis in PARETO_AXES) for name, found in intervals.items()})
+    order = sorted(
+        intervals,
+        key=lambda name: (ranks[name].rank is None, ranks[name].rank or 0, -(intervals[name].value[RANKED] or 0), name),
+    )
+    base = next((entry.id for entry in spec.entries if entry.control == "base"), None)
+    entries = []
+    for place, name in enumerate(order):
+        found = intervals[name]
+        scores: dict[str, dict[str, float | None]] = {
+            key: {
+                "value": score_shown(found.value[key]),
+                "low": score_shown(found.low[key]),
+                "high": score_shown(found.high[key]),
+            }
+            for key in found.value
+        }
+        entries.append(
+            {
+                "id": name,
+                "rank": ranks[name].rank,
+                "rank_low": ranks[name].rank_low,
+                "rank_high": ranks[name].rank_high,
+                "tied_with": list(ranks[name].tied_with),
+                "pareto": name in front,
+                "scores": scores | _costs(cards[name]),
+                "differences": {
+                    "base": _difference(overall, name, base),
+                    "next": _difference(overall, name, order[place + 1] if place + 1 < len(order) else None),
+                },
+                "seeds": _seeds(seed_variance(runs[name])),
+            }
+        )
+    columns = [info.model_dump(mode="json") for info in cards[spec.entries[0].id][0].metrics]
+    return {
+        "columns": columns,
+        "entries": entries,
+        "pairs": {name: _pairs(found) for name, found in differences.items()},
+        "mde": _rounded(detectable_difference(overall)),
+    }

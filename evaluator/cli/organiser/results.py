@@ -1,0 +1,133 @@
+"""Commands on results: score again, rank a board, verify a receipt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evaluator.cli.organiser.errors import clear_errors
+from evaluator.contract import Receipt
+from evaluator.home import write_atomically
+
+
+def score(
+    trace: Annotated[Path, typer.Argument(help="a trace.parquet, complete or redacted")],
+    key: Annotated[
+        str, typer.Option(help="resampling key; any text gives valid intervals, the release's own repeats its card")
+    ] = "score",
+    explain: Annotated[
+        str | None, typer.Option(help="an item_id: its primitives, its values, and how it moves each metric")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="an older trace of the same release: which metrics differ, and by which items")
+    ] = None,
+    base: Annotated[Path | None, typer.Option(help="the base model's folder: shows the tokens' text")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="explanations as JSON instead of text")] = False,
+) -> None:
+    """Compute every metric of a trace again, without a new run, as JSON; or explain one item, or a difference."""
+    from evaluator.analysis.explain import trace_rows
+    from evaluator.measures.statistics import Resampler, metric_intervals
+    from evaluator.pipeline.score import probe_table
+
+    with clear_errors():
+        rows = trace_rows(trace)
+        if against is not None:
+            _show_difference(rows, trace_rows(against), item=explain, base=base, as_json=as_json)
+            return
+        if explain is not None:
+            _show_item(rows, explain, base=base, as_json=as_json)
+            return
+        table = probe_table(rows)
+        found = metric_intervals(table, Resampler(table, key=key))
+    typer.echo(
+        json.dumps(
+            {
+                name: {"value": found.value[name], "low": found.low[name], "high": found.high[name]}
+                for name in found.value
+            },
+            indent=2,
+        )
+    )
+
+
+def _splitter(base: Path | None) -> Callable[[str, str, int], list[str] | None] | None:
+    """The base's tokenizer as `item_explain` wants it. Raises `OSError` when the folder holds none."""
+    if base is None:
+        return None
+    from transformers import AutoTokenizer
+
+    from evaluator.analysis.explain import token_texts
+
+    if not base.is_dir():
+        raise OSError(f"base: {base} is not a folder")
+    return partial(token_texts, AutoTokenizer.from_pretrained(base, trust_remote_code=False, local_files_only=True))  # nosec B615 # a local folder
+
+
+def _show_item(rows: list[dict[str, Any]], item: str, *, base: Path | None, as_json: bool) -> None:
+    from evaluator.analysis.explain import item_explain
+    from evaluator.cli.organiser.explained import explanation_text
+
+    found = item_explain(rows, item, texts=_splitter(base))
+    typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False) if as_json else explanation_text(found))
+
+
+def _show_difference(
+    new: list[dict[str, Any]], old: list[dict[str, Any]], *, item: str | None, base: Path | None, as_json: bool
+) -> None:
+    """What differs; with `item` that one alone, and what it is in each of the two traces."""
+    from evaluator.analysis.compare import traces_compare
+    from evaluator.analysis.explain import item_explain
+    from evaluator.cli.organiser.explained import comparison_text, explanation_text, item_change_text
+
+    found = traces_compare(new, old)
+    if item is None:
+        typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False) if as_json else comparison_text(found))
+        return
+    texts = _splitter(base)
+    both = {name: item_explain(rows, item, texts=texts) for name, rows in (("old", old), ("new", new))}
+    change = next((change for change in found.items if change.item_id == item), None)
+    if as_json:
+        shown = {"change": None if change is None else asdict(change), **{k: asdict(v) for k, v in both.items()}}
+        typer.echo(json.dumps(shown, indent=2, allow_nan=False))
+        return
+    typer.echo(item_change_text(change) if change is not None else f"{item} is the same in both traces")
+    for name, explanation in both.items():
+        typer.echo(f"\n---- {name}\n{explanation_text(explanation)}")
+
+
+def rank(
+    spec: Annotated[Path, typer.Argument(help="entries and their traces")],
+    out: Annotated[Path, typer.Option(help="where the result goes")],
+) -> None:
+    """Rank the entries of a board: intervals, ties, Pareto front."""
+    from evaluator.analysis.rank import RankSpec
+    from evaluator.analysis.rank import rank as do_rank
+
+    with clear_errors():
+        result = do_rank(RankSpec.model_validate_json(spec.read_text()))
+        write_atomically(out, json.dumps(result, allow_nan=False) + "\n")
+
+
+def verify(
+    receipt: Annotated[Path, typer.Argument(help="a receipt.json")],
+    key: Annotated[Path | None, typer.Option(help="a file of trusted public keys, base64, one a line")] = None,
+) -> None:
+    """Check a receipt's signature offline."""
+    from evaluator.receipt import receipt_verify
+
+    with clear_errors(1):
+        parsed = Receipt.model_validate_json(receipt.read_text())
+        receipt_verify(parsed, trusted_keys=key.read_text() if key else None)
+    trust = "by a trusted key" if key else f"by key {parsed.public_key} (compare it with the site's, or give --key)"
+    typer.echo(f"valid: run {parsed.run_id} on {parsed.release}, signed {parsed.issued_at} {trust}")
+
+
+def register(app: typer.Typer) -> None:
+    for command in (score, rank, verify):
+        app.command()(command)

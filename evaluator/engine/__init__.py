@@ -1,1 +1,0 @@
-"""The engine: lm-eval's `LM` interface over any subject, keeping the primitives that metrics are made of."""

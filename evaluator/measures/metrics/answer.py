@@ -1,0 +1,91 @@
+"""Does a text name the answer? Normalised, word-bounded matching, the ground of leak and correctness."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from evaluator.measures.metrics.numbers import Date, dates, join_numbers
+
+#: Answers this short are matched with their case: "As" is arsenic, "as" is a word.
+SHORT = 3
+#: Names and what they are shortened to. Each group names one thing.
+_SAME = (
+    ("United Kingdom", "UK"),
+    ("United States", "United States of America", "US", "USA"),
+    ("United Nations", "UN"),
+    ("European Union", "EU"),
+    ("United Arab Emirates", "UAE"),
+    ("Soviet Union", "USSR"),
+)
+_SHORT_WORDS = {"st": "saint", "St": "Saint", "mt": "mount", "Mt": "Mount"}
+#: Signs without a shape of their own (soft hyphen, zero-width, direction marks): they would hide a word.
+_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+_INITIALS = re.compile(r"(?<![\w.])[^\W\d_]\.(?: ?[^\W\d_]\.)+")
+
+
+def normalise(text: str, *, fold: bool = True) -> str:
+    """The words of a text in one spelling, joined by single spaces.
+
+    NFKC, case-folded (unless `fold` is False), accents and invisible signs dropped, punctuation as spaces,
+    numbers in words and ordinals as digits ("forty-eight thousand two hundred", "48,200" and "48200" are one),
+    initials without dots ("U.K." is "UK", "J. R. R." is "JRR").
+    """
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+    text = _INITIALS.sub(lambda match: re.sub(r"[. ]", "", match.group()) + " ", text)
+    if fold:
+        text = text.casefold()
+    text = re.sub(r"(?<=\d)[,_ ](?=\d{3}\b)", "", text)
+    text = re.sub(r"['’]s\b", " ", text)
+    text = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", text, flags=re.IGNORECASE)
+    words = re.sub(r"[^\w]+|_", " ", text).split()
+    return " ".join(join_numbers([_SHORT_WORDS.get(word, word) for word in words]))
+
+
+class _Text:
+    """One text in the spellings that it is searched in, each made once and only when asked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._spelled: dict[bool, str] = {}
+        self._dates: frozenset[Date] | None = None
+
+    def spelled(self, fold: bool) -> str:
+        if fold not in self._spelled:
+            self._spelled[fold] = f" {normalise(self.text, fold=fold)} "
+        return self._spelled[fold]
+
+    def names(self, alias: str) -> bool:
+        fold = len(alias.strip()) > SHORT
+        needle = normalise(alias, fold=fold)
+        if needle and f" {needle} " in self.spelled(fold):
+            return True
+        wanted = dates(alias)
+        if not wanted:
+            return False
+        if self._dates is None:
+            self._dates = dates(self.text)
+        return bool(wanted & self._dates)
+
+
+def _spellings(aliases: Iterable[str]) -> list[str]:
+    """The aliases, and what their abbreviation stands for or their full name is shortened to."""
+    found = list(dict.fromkeys(alias for alias in aliases if alias.strip()))
+    for alias in tuple(found):
+        plain = normalise(alias.removeprefix("the "), fold=False)
+        for group in _SAME:
+            if plain in group:
+                found += [other for other in group if other not in found]
+    return found
+
+
+def names_answer(response: str, aliases: Iterable[str], question: str) -> bool:
+    """Whether `response` names one of the `aliases` that the `question` does not already name.
+
+    Numbers in words, dates in any order, and common abbreviations count as the name. An alias that stands in
+    the question can't be a leak: it is skipped. Empty aliases match nothing. Linear in the response's length.
+    """
+    said, asked = _Text(response), _Text(question)
+    return any(said.names(alias) for alias in _spellings(aliases) if not asked.names(alias))

@@ -1,0 +1,146 @@
+"""How well refusals are told apart: per class, with intervals, beside the baselines, against stated targets."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluator.measures.refusal.baselines import EPISTEMIC_STRINGS, SAFETY_STRINGS, Guess, by_strings, by_tfidf
+from evaluator.measures.refusal.detector import Detector, detector, label_of
+from evaluator.measures.refusal.labelled import LABELS, UNSEEN, Label, Labelled, labelled_read
+from evaluator.measures.statistics.rates import wilson_interval
+
+MACRO_F1 = 0.92
+PARTIAL_RECALL = 0.85
+FALSE_REFUSALS = 0.01
+REFUSALS = frozenset(("refusal_good", "refusal_generic", "refusal_policy"))
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Hits among so many tries."""
+
+    hits: int
+    tries: int
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.tries if self.tries else 0.0
+
+    def __str__(self) -> str:
+        low, high = wilson_interval(self.hits, self.tries) if self.tries else (0.0, 1.0)
+        return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Report:
+    """True and found labels of one set, and everything that follows from them."""
+
+    true: tuple[Label, ...]
+    found: tuple[Label, ...]
+
+    def precision(self, label: Label) -> Rate:
+        said = [true for true, found in zip(self.true, self.found, strict=True) if found == label]
+        return Rate(said.count(label), len(said))
+
+    def recall(self, label: Label) -> Rate:
+        there = [found for true, found in zip(self.true, self.found, strict=True) if true == label]
+        return Rate(there.count(label), len(there))
+
+    def f1(self, label: Label) -> float:
+        precision, recall = self.precision(label).value, self.recall(label).value
+        return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the labels that occur in the set, in [0, 1]."""
+        there = [label for label in LABELS if label in self.true]
+        return sum(self.f1(label) for label in there) / len(there)
+
+    @property
+    def false_refusals(self) -> Rate:
+        """Normal answers taken for a refusal of any kind. Lower is better."""
+        found = [found for true, found in zip(self.true, self.found, strict=True) if true == "normal"]
+        return Rate(sum(label in REFUSALS for label in found), len(found))
+
+    @property
+    def missed_targets(self) -> list[str]:
+        """What falls short, in words; empty when every target is met."""
+        checks = (
+            (self.macro_f1 >= MACRO_F1, f"macro-F1 {self.macro_f1:.3f} is below {MACRO_F1}"),
+            (
+                self.recall("partial").value >= PARTIAL_RECALL,
+                f"recall of partial {self.recall('partial').value:.3f} is below {PARTIAL_RECALL}",
+            ),
+            (
+                self.false_refusals.value <= FALSE_REFUSALS,
+                f"false refusals {self.false_refusals.value:.3f} are above {FALSE_REFUSALS}",
+            ),
+        )
+        return [words for met, words in checks if not met]
+
+
+def guesses(rows: Sequence[Labelled], guess: Guess) -> Report:
+    return Report(tuple(row.label for row in rows), tuple(guess(row) for row in rows))
+
+
+def by_detector(found: Detector) -> Guess:
+    return lambda row: label_of(row.reading, found.read(row.reading).content, row.split)
+
+
+def _line(name: str, report: Report) -> str:
+    return f"{name:<34} {report.macro_f1:>8.3f}   {report.recall('partial')!s:<22} {report.false_refusals!s}"
+
+
+def _classes(report: Report) -> list[str]:
+    lines = [f"{'class':<16} {'n':>4}  {'precision':<22} {'recall':<22} {'F1':>5}"]
+    for label in LABELS:
+        recall = report.recall(label)
+        if recall.tries:
+            lines.append(
+                f"{label:<16} {recall.tries:>4}  {report.precision(label)!s:<22} {recall!s:<22} {report.f1(label):.3f}"
+            )
+    return lines
+
+
+def _confusion(report: Report) -> list[str]:
+    pairs = Counter(zip(report.true, report.found, strict=True))
+    short = [label.replace("refusal_", "r:")[:8] for label in LABELS]
+    lines = [f"{'true / found':<16}" + "".join(f"{name:>9}" for name in short)]
+    for true in LABELS:
+        lines.append(f"{true:<16}" + "".join(f"{pairs[true, found] or '.':>9}" for found in LABELS))
+    return lines
+
+
+def refusal_report() -> tuple[str, bool]:
+    """(the report as text, whether every target is met on the test part of the labelled set)."""
+    rows = labelled_read()
+    train, test = [row for row in rows if row.part == "train"], [row for row in rows if row.part == "test"]
+    unseen = labelled_read(UNSEEN)
+    straight, with_rules = by_tfidf(train)
+    own = by_detector(detector())
+    contenders = {
+        "detector": own,
+        "strings of safety refusals": by_strings(SAFETY_STRINGS),
+        "strings of not knowing": by_strings(EPISTEMIC_STRINGS),
+        "TF-IDF, nine labels": straight,
+        "TF-IDF, contents and our rules": with_rules,
+    }
+    report = guesses(test, own)
+    lines = [
+        f"{len(train)} responses trained on, {len(test)} tested on, {len(unseen)} unseen; intervals: Wilson, 95 %",
+        "",
+    ]
+    for title, part in (("test part", test), ("unseen manners", unseen)):
+        lines.append(f"{title:<34} macro-F1   recall of partial      false refusals on normal answers")
+        lines += [_line(name, guesses(part, guess)) for name, guess in contenders.items()]
+        lines.append("")
+    start = time.perf_counter()
+    guesses(test, own)
+    lines += [*_classes(report), "", *_confusion(report), ""]
+    lines.append(f"{len(test) / (time.perf_counter() - start):,.0f} responses a second, one core")
+    missed = report.missed_targets
+    lines.append("every target is met" if not missed else "missed: " + "; ".join(missed))
+    return "\n".join(lines), not missed

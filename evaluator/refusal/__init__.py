@@ -1,5 +1,0 @@
-"""Refusals: does a response say that it does not know, honestly, fluently and in context? (HAR v1)"""
-
-from evaluator.refusal.har import HAR_VERSION, RefusalScores, har_score
-
-__all__ = ["HAR_VERSION", "RefusalScores", "har_score"]
