@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 from evaluator.measures.metrics.board import METRICS, FloatArray
 from evaluator.measures.metrics.utility import choice_values, text_values
 from evaluator.measures.probe_values import probe_values
+from evaluator.measures.score import probe_table
 from evaluator.measures.statistics import Resampler
 from evaluator.measures.statistics.intervals import means_read
 from evaluator.model.under_test import Scored
-from evaluator.pipeline.score import probe_table
 from evaluator.probes import Probe
 from evaluator.trace import TraceRow, trace_read
 from evaluator.trace.table import VALUE_COLUMNS, WITHHELD

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from evaluator.contract import Scorecard
 from evaluator.contract.shown import HIDDEN_DECIMALS
 from evaluator.measures.metrics.board import METRICS
+from evaluator.measures.score import probe_table, resampling_key, score_shown
 from evaluator.measures.statistics import (
     Differences,
     ProbeTable,
@@ -22,7 +23,6 @@ from evaluator.measures.statistics import (
     rank_entries,
     seed_variance,
 )
-from evaluator.pipeline.score import probe_table, resampling_key, score_shown
 from evaluator.trace import trace_read
 from evaluator.trace.table import VALUE_COLUMNS
 

@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 
 def half_precision(model: Any, tokenizer: PreTrainedTokenizerBase, gate: Sequence[Pair]) -> tuple[LocalModel, Parity]:
     """A model under test in bf16 when every token of `gate` scores within `HALF_TOLERANCE` nats of fp32 and no argmax
-    changes; otherwise in fp32, as the model came. The model is converted in place. For development: official scores are fp32.
+    changes; otherwise in fp32, as the model came. The model is converted in place.
+    For development: official scores are fp32.
     Raises `ValueError` for an empty gate, which would let anything pass.
     """
     if not gate:

@@ -43,7 +43,8 @@ def in_flight_read() -> int:
 
 
 class RemoteModel:
-    """A server under test, over HTTP: shuffled by `seed`, which the server must not know; few at a time, no mark of the split.
+    """A server under test, over HTTP: shuffled by `seed`, which the server must not know; few at a time, no mark of the
+    split.
 
     Up to `in_flight` requests are out at once; one batch (a check of statelessness, say) is one request, alone.
     A server that answers none of them within `timeout_s` has died.

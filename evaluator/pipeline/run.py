@@ -19,11 +19,11 @@ from evaluator import __version__
 from evaluator.artifact import BaseTensors, SealedArtifact, seal
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Receipt, ReleaseCard, Scorecard
 from evaluator.home import Home, write_atomically
+from evaluator.measures.score import cost_shown, scorecard_make
 from evaluator.model.base import BaseModelDirectory, base_load
 from evaluator.pipeline.inputs import inputs_write
 from evaluator.pipeline.progress import ProgressFile, StageRecord
 from evaluator.pipeline.provenance import evaluator_sha256, hardware, versions
-from evaluator.pipeline.score import cost_shown, scorecard_make
 from evaluator.receipt import receipt_sign, signing_key
 from evaluator.sandbox import ContainerSpec, Mount, Progressed, Sandbox, sandbox_for
 from evaluator.trace import trace_read, trace_redact, trace_write

@@ -24,7 +24,7 @@ from evaluator.contract.shown import (
     probe_bits,
     score_bits,
 )
-from evaluator.pipeline.score import cost_shown, score_shown
+from evaluator.measures.score import cost_shown, score_shown
 from evaluator.trace.table import TRACE_SCHEMA, VALUE_COLUMNS, WITHHELD, trace_redact
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs import worker

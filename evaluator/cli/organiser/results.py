@@ -32,8 +32,8 @@ def score(
 ) -> None:
     """Compute every metric of a trace again, without a new run, as JSON; or explain one item, or a difference."""
     from evaluator.analysis.explain import trace_rows
+    from evaluator.measures.score import probe_table
     from evaluator.measures.statistics import Resampler, metric_intervals
-    from evaluator.pipeline.score import probe_table
 
     with clear_errors():
         rows = trace_rows(trace)

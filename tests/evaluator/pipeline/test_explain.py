@@ -18,9 +18,9 @@ from evaluator.analysis.compare import traces_compare
 from evaluator.analysis.explain import FORMULAS, item_explain, row_values, token_texts, trace_rows
 from evaluator.cli.organiser import results
 from evaluator.measures.probe_values import probe_values
+from evaluator.measures.score import probe_table
 from evaluator.measures.statistics import Resampler, metric_intervals
 from evaluator.model.under_test import Scored
-from evaluator.pipeline.score import probe_table
 from evaluator.probes import Probe, ProbeKind
 from evaluator.trace import TRACE_SCHEMA, trace_redact, trace_write
 from evaluator.trace.table import VALUE_COLUMNS

@@ -9,8 +9,8 @@ import pytest
 
 from evaluator.measures.metrics.board import METRICS
 from evaluator.measures.metrics.utility import FLOOR_NATS, best_choice, choice_values, mean_logprob, text_values
+from evaluator.measures.score import score_shown
 from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
-from evaluator.pipeline.score import score_shown
 from evaluator.trace.table import VALUE_COLUMNS
 
 
