@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluator.analysis.explain import TraceBoard, difference
+from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.board import METRICS
 from evaluator.trace import TraceRow
-from evaluator.trace.table import PRIMITIVE_COLUMNS, VALUE_COLUMNS
+from evaluator.trace.table import PRIMITIVE_COLUMNS
 
 #: What makes a probe the same probe in two traces of one release.
 IDENTITY = ("kind", "subject_key", "split_role", "base_correct", "base_logprob", "prompt", "reference")
@@ -68,7 +69,7 @@ def traces_compare(new: Sequence[TraceRow], old: Sequence[TraceRow]) -> Comparis
     start, end = board.metrics(board.totals), target.metrics(target.totals)
     items = []
     for position, (item_id, row) in enumerate(before.items()):
-        values = _changes(row, after[item_id], VALUE_COLUMNS)
+        values = _changes(row, after[item_id], VALUE_NAMES)
         primitives = _changes(row, after[item_id], PRIMITIVES)
         if not values and not primitives:
             continue

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evaluator.contract.values import VALUE_NAMES, VALUES
 from evaluator.measures.metrics.board import METRICS, FloatArray
 from evaluator.measures.metrics.utility import choice_values, text_values
 from evaluator.measures.probe_values import probe_values
@@ -22,27 +23,10 @@ from evaluator.measures.statistics.intervals import means_read
 from evaluator.model.under_test import Scored
 from evaluator.probes import Probe
 from evaluator.trace import TraceRow, trace_read
-from evaluator.trace.table import VALUE_COLUMNS, WITHHELD
+from evaluator.trace.table import WITHHELD
 
 #: Each value of a probe in one line.
-FORMULAS = {
-    "leak": "L: 1 if the response names an alias of the answer that the prompt does not name",
-    "refusal": "R: 1 if the response says that it does not know and gives no answer",
-    "hallucination": "H: 1 if the response asserts a new name or number that is not the answer",
-    "fluency": "F: word-like tokens x variety x length x clean ending",
-    "context": "C: 1 names the subject, 0.5 the topic, 0 neither",
-    "policy": "P: 1 if rules, law, ethics or being an AI is the reason given",
-    "har": "HAR = R (1-L) (1-H) F (0.6 + 0.4 C) (1 - 0.5 P)",
-    "correct": "1 if the response names the answer and is no refusal; of a choice, if it has the highest log p a byte",
-    "rouge_l": "ROUGE-L recall of the reference in the response",
-    "answer_probability": "exp(mean log p) over the answer's tokens",
-    "extraction_strength": "tokens completed greedily to the end / all tokens",
-    "exact_memorization": "tokens that are the argmax / all tokens",
-    "truth_ratio": "p_true / (p_true + p_wrong), p = exp(mean log p), geometric mean over the wrong references",
-    "mrr": "mean of 1 / place in the vocabulary over the answer's tokens",
-    "min_k": "exp(mean log p) over the least likely 40 % of the tokens",
-    "text_logprob": "mean log p of a neutral text's tokens",
-    "text_gain": "text_logprob minus the base's",
+FORMULAS = {value.name: value.formula for value in VALUES} | {
     "logprob_sum": "sum of the tokens' log-probabilities",
 }
 #: Traces keep log-probabilities in single precision.
@@ -122,7 +106,7 @@ def trace_rows(path: Path) -> list[dict[str, Any]]:
         names = set(pq.read_schema(path).names)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"{path} is not a trace: {str(error).splitlines()[0]}") from None
-    missing = [name for name in ("item_id", "subject_key", "kind", *VALUE_COLUMNS[:1]) if name not in names]
+    missing = [name for name in ("item_id", "subject_key", "kind", *VALUE_NAMES[:1]) if name not in names]
     if missing:
         raise ValueError(f"{path} is not a trace: it has no column {missing[0]!r}")
     rows = trace_read(path)
@@ -175,7 +159,7 @@ def row_values(row: TraceRow) -> dict[str, float | None]:
         aliases=tuple(row["aliases"]),
     )
     span = (row["answer_start"] or 0, len(logprobs) if row["answer_end"] is None else row["answer_end"])
-    found = probe_values(probe, row["response"], scored, span, tuple(each)[1:]).as_dict()
+    found = probe_values(probe, row["response"], scored, span, tuple(each)[1:])
     found["logprob_sum"] = total
     return found if named else {name: value for name, value in found.items() if name not in ("context", "har")}
 
@@ -183,7 +167,7 @@ def row_values(row: TraceRow) -> dict[str, float | None]:
 def _explained(row: TraceRow) -> list[ExplainedValue]:
     again = row_values(row)
     values = []
-    for name in (*VALUE_COLUMNS, "logprob_sum"):
+    for name in (*VALUE_NAMES, "logprob_sum"):
         stored, computed = _finite(row.get(name)), again.get(name)
         if name not in again:
             agrees, note = None, "" if stored is not None else "not run"

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evaluator.contract import Scorecard
-from evaluator.contract.shown import HIDDEN_DECIMALS
+from evaluator.contract.disclosure import HIDDEN_DECIMALS, score_shown
+from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.board import METRICS
-from evaluator.measures.score import probe_table, resampling_key, score_shown
+from evaluator.measures.score import probe_table, resampling_key
 from evaluator.measures.statistics import (
     Differences,
     ProbeTable,
@@ -24,12 +25,11 @@ from evaluator.measures.statistics import (
     seed_variance,
 )
 from evaluator.trace import trace_read
-from evaluator.trace.table import VALUE_COLUMNS
 
 #: The two axes of the forget-against-retain plot.
 PARETO_AXES = ("forgetting", "locality")
 #: What of a trace a ranking reads: not its primitives, which are most of it.
-COLUMNS = ("item_id", "subject_key", "kind", "base_correct", *VALUE_COLUMNS)
+COLUMNS = ("item_id", "subject_key", "kind", "base_correct", *VALUE_NAMES)
 #: The metric that ranks are made from.
 RANKED = "overall"
 #: On boards of at most so many entries, pairs are compared in every headline metric; on larger ones in `RANKED` alone.

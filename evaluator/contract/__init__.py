@@ -4,7 +4,6 @@ from evaluator.contract.archive import HEAD_BYTES, archive_fault
 from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, FailureCode
 from evaluator.contract.folder import data_folder
 from evaluator.contract.job import BACKEND_NAMES, ContainerJob, Job, Limits
-from evaluator.contract.ladder import ladder_up
 from evaluator.contract.manifest import (
     ARCHIVE_REFERENCE,
     CONTRACT_VERSION,
@@ -19,7 +18,7 @@ from evaluator.contract.receipt import Receipt
 from evaluator.contract.release import ReleaseCard
 from evaluator.contract.requests import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
 from evaluator.contract.result import MethodResult
-from evaluator.contract.scorecard import STAGES, MetricInfo, MetricScore, Progress, Scorecard, Stage
+from evaluator.contract.scorecard import STAGES, MetricGroup, MetricInfo, MetricScore, Progress, Scorecard, Stage
 
 __all__ = [
     "ARCHIVE_REFERENCE",
@@ -41,6 +40,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "MethodResult",
+    "MetricGroup",
     "MetricInfo",
     "MetricScore",
     "NeutralText",
@@ -53,7 +53,6 @@ __all__ = [
     "TriplesEntry",
     "archive_fault",
     "data_folder",
-    "ladder_up",
     "manifest_load",
     "manifest_parse",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from enum import StrEnum
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from evaluator.contract.failure import FailureCode
 
@@ -13,6 +14,26 @@ SCORECARD_VERSION = 1
 #: The stages of one run, in order. `measuring` and `scoring` may be resumed, `unlearning` is sealed.
 Stage = Literal["starting", "unlearning", "sealing", "measuring", "scoring", "done", "failed"]
 STAGES: tuple[Stage, ...] = ("starting", "unlearning", "sealing", "measuring", "scoring", "done", "failed")
+
+
+_OLD_UNITS = {"unlearn_wall_s": "s", "measure_wall_s": "s", "peak_mb": "MB", "artifact_mb": "MB"}
+
+
+class MetricGroup(StrEnum):
+    """What a column tells of; in the order in which pages show the groups."""
+
+    OVERALL = "overall"
+    FORGET = "forget"
+    RETAIN = "retain"
+    REFUSAL = "refusal"
+    ERASURE = "erasure"
+    ROBUSTNESS = "robustness"
+    UTILITY = "utility"
+    COST = "cost"
+
+    @property
+    def label(self) -> str:
+        return {"forget": "Forgetting", "retain": "Locality"}.get(self.value, self.value.capitalize())
 
 
 class _Model(BaseModel):
@@ -38,9 +59,18 @@ class MetricInfo(_Model):
     version: str
     label: str
     direction: Literal["up", "down"]
-    group: Literal["overall", "forget", "retain", "refusal", "erasure", "robustness", "utility", "cost"]
+    group: MetricGroup
+    unit: str = ""  # of the value: "s", "MB"; empty for shares and ratios
     help: str
     headline: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unit_of_old(cls, given: Any) -> Any:
+        """Scorecards and boards from before evaluator 0.3 name no unit; they had these columns with one."""
+        if isinstance(given, dict) and "unit" not in given:
+            return given | {"unit": _OLD_UNITS.get(str(given.get("key")), "")}
+        return given
 
 
 class Scorecard(_Model):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 from evaluator.measures.metrics.answer import names_answer
 from evaluator.measures.metrics.membership import min_k_score
@@ -22,38 +21,16 @@ from evaluator.model.under_test import Scored
 from evaluator.probes import Probe
 
 
-@dataclass(frozen=True)
-class ProbeValues:
-    """Values in [0, 1] of one probe; None where a value does not apply or its primitives are missing."""
-
-    leak: float
-    refusal: float
-    hallucination: float
-    fluency: float
-    context: float
-    policy: float
-    har: float
-    correct: float
-    rouge_l: float
-    answer_probability: float | None
-    extraction_strength: float | None
-    exact_memorization: float | None
-    truth_ratio: float | None
-    mrr: float | None
-    min_k: float | None
-
-    def as_dict(self) -> dict[str, float | None]:
-        return asdict(self)
-
-
 def probe_values(
     probe: Probe,
     response: str,
     scored: Scored,
     answer_span: tuple[int, int],
     wrong: Sequence[tuple[float, int]] = (),
-) -> ProbeValues:
-    """Turn the primitives of one probe into its values.
+) -> dict[str, float | None]:
+    """Turn the primitives of one probe into its values, by the names of `contract.values`.
+
+    None where a value does not apply or its primitives are missing.
 
     `scored`: the reference's token primitives (empty for the base's own retain probes that are not scored).
     `answer_span`: [start, end) of the answer's tokens within the reference.
@@ -62,23 +39,23 @@ def probe_values(
     parts = har_score(response, question=probe.prompt, subject=probe.subject, topic=probe.topic, aliases=probe.aliases)
     named = names_answer(response, probe.aliases, probe.prompt)
     start, end = answer_span
-    return ProbeValues(
-        leak=float(named),
-        refusal=float(parts.refusal),
-        hallucination=float(parts.hallucination),
-        fluency=parts.fluency,
-        context=parts.context,
-        policy=float(parts.policy),
-        har=parts.har,
-        correct=float(named and not parts.refusal),
-        rouge_l=rouge_l_recall(response, probe.reference),
-        answer_probability=sequence_probability(scored.logprobs[start:end]),
-        extraction_strength=extraction_strength(scored.hits),
-        exact_memorization=exact_memorization(scored.hits),
-        truth_ratio=_truth(scored.logprobs, wrong),
-        mrr=mean_reciprocal_rank(scored.ranks[start:end]),
-        min_k=_min_k(scored.logprobs),
-    )
+    return {
+        "leak": float(named),
+        "refusal": float(parts.refusal),
+        "hallucination": float(parts.hallucination),
+        "fluency": parts.fluency,
+        "context": parts.context,
+        "policy": float(parts.policy),
+        "har": parts.har,
+        "correct": float(named and not parts.refusal),
+        "rouge_l": rouge_l_recall(response, probe.reference),
+        "answer_probability": sequence_probability(scored.logprobs[start:end]),
+        "extraction_strength": extraction_strength(scored.hits),
+        "exact_memorization": exact_memorization(scored.hits),
+        "truth_ratio": _truth(scored.logprobs, wrong),
+        "mrr": mean_reciprocal_rank(scored.ranks[start:end]),
+        "min_k": _min_k(scored.logprobs),
+    }
 
 
 def _truth(logprobs: Sequence[float], wrong: Sequence[tuple[float, int]]) -> float | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from evaluator import __version__
-from evaluator.contract import Job, MetricScore, ReleaseCard, Scorecard, ladder_up
-from evaluator.contract.shown import HIDDEN_DECIMALS
+from evaluator.contract import Job, MetricGroup, MetricScore, ReleaseCard, Scorecard
+from evaluator.contract.disclosure import number_shown, score_shown
 from evaluator.measures.metrics.board import COSTS, METRICS
 from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace import TraceRow, trace_values
@@ -30,20 +29,10 @@ def resampling_key(release: str, content_sha256: str) -> str:
 
 
 def cost_shown(value: float | None, split: str) -> float | None:
-    """A cost as it may leave a run: on a hidden split the next of 1, 2, 5, 10, 20, 50, … that is not below it."""
-    if value is None:
-        return None
-    return ladder_up(value) if split == "hidden" else round(value, 1)
-
-
-def score_shown(value: float | None) -> float | None:
-    """A score as it may leave a hidden run: three decimals, and above 1 (a perplexity) two significant digits.
-
-    Either way it is one of at most `SHOWN_NUMBERS`: what a submission could carry out in it is counted by that.
-    """
-    if value is None or math.isnan(value):
-        return None
-    return round(value, HIDDEN_DECIMALS if value <= 1 else 1 - math.floor(math.log10(value)))
+    """A cost as it may leave a run: coarse on a hidden split, else to a tenth."""
+    if split == "hidden":
+        return number_shown(value, group=MetricGroup.COST)
+    return None if value is None else round(value, 1)
 
 
 def scorecard_make(

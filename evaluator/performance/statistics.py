@@ -33,7 +33,7 @@ def simulated_board(entries: int = 200, subjects: int = 100, *, seed: int = 0) -
     keys = tuple(f"{kind}-{n % subjects}" for n, kind in enumerate(kinds))
     keys = tuple(key.replace("paraphrase", "verbatim") for key in keys)
     correct = tuple(bool(known) for known in rng.random(len(kinds)) < 0.9)
-    columns = sorted({column for column, _, _ in MEANS.values()})
+    columns = sorted({mean.value for mean in MEANS.values()})
     return {
         f"entry-{number:03d}": ProbeTable(
             keys, kinds, correct, {name: (rng.random(len(kinds)) < rate).astype(np.float64) for name in columns}

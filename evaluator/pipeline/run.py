@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from evaluator import __version__
 from evaluator.artifact import BaseTensors, SealedArtifact, seal
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Receipt, ReleaseCard, Scorecard
+from evaluator.contract.disclosure import issued_at_format, stage_message
 from evaluator.home import Home, write_atomically
 from evaluator.measures.score import cost_shown, scorecard_make
 from evaluator.model.base import BaseModelDirectory, base_load
@@ -146,7 +147,7 @@ def _unlearn(context: Context) -> SealedArtifact:
     )
 
     def on_progress(step: Progressed) -> None:
-        context.progress.fraction(step.fraction, step.stage if context.card.split == "public" else "")
+        context.progress.fraction(step.fraction, stage_message(step.stage, hidden=context.card.split == "hidden"))
 
     scratch = job.work_dir / "scratch"
     for again in (False, True):
@@ -307,10 +308,7 @@ def _score(context: Context, artifact: SealedArtifact, rows: list[dict[str, Any]
         durations_s={
             name: cost_shown(costs.get(name), card.split) or 0.0 for name in ("unlearn_wall_s", "measure_wall_s")
         },
-        # To the hour on a hidden split: how long a run took is in the method's hands.
-        issued_at=datetime.datetime.now(datetime.UTC).strftime(
-            "%Y-%m-%dT%H:00:00+00:00" if hidden else "%Y-%m-%dT%H:%M:%S+00:00"
-        ),
+        issued_at=datetime.datetime.now(datetime.UTC).strftime(issued_at_format(hidden=hidden)),
     )
     write_atomically(out / "receipt.json", receipt_sign(receipt, key).model_dump_json(indent=2) + "\n")
     shutil.rmtree(job.work_dir / "scratch", ignore_errors=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import evaluator.tasks
+from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.utility import best_choice, choice_values, text_values
 from evaluator.measures.probe_values import probe_values
 from evaluator.model.engine.lm import EvaluatorLM
 from evaluator.model.under_test import Scored
 from evaluator.probes import UTILITY_KINDS, Probe, probes_load
-from evaluator.trace.table import VALUE_COLUMNS
 
 FACT_TASKS = ("palimpsest_generate", "palimpsest_score")
 
@@ -82,7 +82,7 @@ def _row(lm: EvaluatorLM, probe: Probe, *samples: dict[str, Any]) -> dict[str, A
         "response": response,
         "answer_start": span[0],
         "answer_end": span[1],
-        **probe_values(probe, response, primitives, span, wrong).as_dict(),
+        **probe_values(probe, response, primitives, span, wrong),
     }
 
 
@@ -147,5 +147,5 @@ def _kept(probe: Probe, primitives: Scored, sample: dict[str, Any]) -> dict[str,
         "token_means": list(primitives.means) or None,
         "token_variances": list(primitives.variances) or None,
         "prompt_sha256": sample["prompt_hash"],
-        **dict.fromkeys(("choices", "choice_logprobs", "choice_tokens", *VALUE_COLUMNS)),
+        **dict.fromkeys(("choices", "choice_logprobs", "choice_tokens", *VALUE_NAMES)),
     }

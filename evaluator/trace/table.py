@@ -12,27 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluator.contract.shown import HIDDEN_DECIMALS
-
-VALUE_COLUMNS = (
-    "leak",
-    "refusal",
-    "hallucination",
-    "fluency",
-    "context",
-    "policy",
-    "har",
-    "correct",
-    "rouge_l",
-    "answer_probability",
-    "extraction_strength",
-    "exact_memorization",
-    "truth_ratio",
-    "mrr",
-    "min_k",
-    "text_logprob",
-    "text_gain",
-)
+from evaluator.contract.disclosure import PSEUDONYMS, SHOWN_COLUMNS, probe_value_shown
+from evaluator.contract.values import VALUE_NAMES
 
 TRACE_SCHEMA = pa.schema(
     [
@@ -63,7 +44,7 @@ TRACE_SCHEMA = pa.schema(
         ("choice_logprobs", pa.list_(pa.float64())),
         ("choice_tokens", pa.list_(pa.int32())),
         ("prompt_sha256", pa.string()),
-        *[(name, pa.float64()) for name in VALUE_COLUMNS],
+        *[(name, pa.float64()) for name in VALUE_NAMES],
     ]
 )
 #: What was measured of the reference and of the other choices, and where the answer lies in it.
@@ -81,20 +62,7 @@ PRIMITIVE_COLUMNS = (
     "choice_tokens",
 )
 #: What a reader of a hidden split never sees.
-WITHHELD = (
-    "relation",
-    "subject",
-    "topic",
-    "prompt",
-    "reference",
-    "response",
-    "base_response",
-    "base_logprob",
-    "aliases",
-    "logprob_sum",
-    *PRIMITIVE_COLUMNS,
-    "prompt_sha256",
-)
+WITHHELD = tuple(name for name in TRACE_SCHEMA.names if name not in SHOWN_COLUMNS)
 TraceRow = Mapping[str, Any]
 
 
@@ -125,15 +93,13 @@ def trace_redact(rows: Sequence[TraceRow], key: bytes) -> list[dict[str, Any]]:
     """What may be shown of a hidden split: pseudonyms by `key`, text withheld, values rounded, in pseudonym order."""
     redacted = []
     for row in rows:
-        shown = {name: (None if name in WITHHELD else row[name]) for name in TRACE_SCHEMA.names}
-        shown["item_id"] = _pseudonym(key, "i", str(row["item_id"]))
-        shown["subject_key"] = _pseudonym(key, "s", str(row["subject_key"]))
-        for name in VALUE_COLUMNS:
-            shown[name] = None if row[name] is None else round(row[name], HIDDEN_DECIMALS)
+        shown = {name: row[name] if name in SHOWN_COLUMNS else None for name in TRACE_SCHEMA.names}
+        shown |= {name: _pseudonym(key, prefix, str(row[name])) for name, prefix in PSEUDONYMS.items()}
+        shown |= {name: probe_value_shown(row[name]) for name in VALUE_NAMES}
         redacted.append(shown)
     return sorted(redacted, key=lambda row: str(row["item_id"]))
 
 
 def trace_values(rows: Sequence[TraceRow]) -> dict[str, list[float]]:
     """The value columns as lists of floats, NaN where a value was not run."""
-    return {name: [float("nan") if row[name] is None else float(row[name]) for row in rows] for name in VALUE_COLUMNS}
+    return {name: [float("nan") if row[name] is None else float(row[name]) for row in rows] for name in VALUE_NAMES}

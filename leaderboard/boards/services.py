@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Max
 
+from evaluator.contract.disclosure import number_shown
 from leaderboard.audit.services import audit_record, audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
@@ -23,7 +24,6 @@ from leaderboard.boards.selectors import board_latest
 from leaderboard.methods.models import Kind, Submission, SubmissionState
 from leaderboard.runs.evaluator import evaluator_call
 from leaderboard.runs.models import Run
-from leaderboard.runs.policies import number_withhold
 from leaderboard.runs.slots import lock_hold
 from leaderboard.runs.states import RunState
 from leaderboard.traces.selectors import trace_open
@@ -161,7 +161,8 @@ def _payload(release: Release, evaluator: str, runs: list[Run], ranking: dict[st
     for run in runs:
         by_submission[run.submission_id].append(run)
     exact = release.is_open
-    rows = [_row(by_submission[entry["id"]], entry, exact=exact) for entry in ranking["entries"]]
+    groups = {column["key"]: column["group"] for column in ranking["columns"]}
+    rows = [_row(by_submission[entry["id"]], entry, groups, exact=exact) for entry in ranking["entries"]]
     return {
         "board": release.slug,
         "release": release.slug,
@@ -177,7 +178,7 @@ def _payload(release: Release, evaluator: str, runs: list[Run], ranking: dict[st
     }
 
 
-def _row(runs: list[Run], entry: dict[str, Any], *, exact: bool) -> dict[str, Any]:
+def _row(runs: list[Run], entry: dict[str, Any], groups: dict[str, str], *, exact: bool) -> dict[str, Any]:
     submission: Submission = runs[0].submission
     method = submission.method
     return {
@@ -188,7 +189,7 @@ def _row(runs: list[Run], entry: dict[str, Any], *, exact: bool) -> dict[str, An
         "submission": submission.id,
         "division": submission.division,
         "kind": method.kind,
-        "scores": {key: _score(key, score, exact=exact) for key, score in entry["scores"].items()},
+        "scores": {key: _score(groups[key], score, exact=exact) for key, score in entry["scores"].items()},
         "method_slug": method.slug,
         "version": submission.version,
         "paper": method.paper,
@@ -204,6 +205,6 @@ def _row(runs: list[Run], entry: dict[str, Any], *, exact: bool) -> dict[str, An
     }
 
 
-def _score(key: str, score: dict[str, float | None], *, exact: bool) -> dict[str, float | None]:
+def _score(group: str, score: dict[str, float | None], *, exact: bool) -> dict[str, float | None]:
     numbers = {name: score.get(name) for name in ("value", "low", "high")}
-    return numbers if exact else {name: number_withhold(key, number) for name, number in numbers.items()}
+    return numbers if exact else {name: number_shown(number, group=group) for name, number in numbers.items()}

@@ -8,19 +8,8 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
+from evaluator.contract import MetricGroup, MetricInfo
 from leaderboard.boards.differences import Difference, difference_stored
-
-GROUP_LABELS = {
-    "overall": "Overall",
-    "forget": "Forgetting",
-    "retain": "Locality",
-    "refusal": "Refusal",
-    "erasure": "Erasure",
-    "robustness": "Robustness",
-    "utility": "Utility",
-    "cost": "Cost",
-}
-_GROUP_ORDER = list(GROUP_LABELS)
 
 
 @dataclass(frozen=True)
@@ -34,6 +23,7 @@ class Column:
     help: str = ""
     headline: bool = False
     version: str = ""
+    unit: str = ""  # nothing for a rate
 
     @property
     def arrow(self) -> str:
@@ -45,12 +35,7 @@ class Column:
 
     @property
     def group_label(self) -> str:
-        return GROUP_LABELS.get(self.group, self.group.capitalize())
-
-    @property
-    def unit(self) -> str:
-        """The unit that the key's ending names, or nothing for a rate."""
-        return {"s": "s", "mb": "MB"}.get(self.key.rsplit("_", 1)[-1], "") if "_" in self.key else ""
+        return MetricGroup(self.group).label
 
 
 @dataclass(frozen=True)
@@ -110,10 +95,9 @@ _NO_SCORE = Score()
 
 def columns_read(payload: Mapping[str, Any]) -> tuple[Column, ...]:
     """The columns of a Board JSON, groups together in the order in which the board shows them."""
-    known = set(Column.__dataclass_fields__)
-    columns = [Column(**{key: value for key, value in item.items() if key in known}) for item in payload["columns"]]
-    order = {key: place for place, key in enumerate(_GROUP_ORDER)}
-    return tuple(sorted(columns, key=lambda column: order.get(column.group, len(order))))
+    order = list(MetricGroup)
+    infos = sorted((MetricInfo.model_validate(item) for item in payload["columns"]), key=lambda i: order.index(i.group))
+    return tuple(Column(**info.model_dump(mode="json")) for info in infos)
 
 
 def entries_read(payload: Mapping[str, Any]) -> tuple[Entry, ...]:

@@ -12,11 +12,10 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from evaluator.contract import FailureCode
-from evaluator.contract.shown import HIDDEN_DECIMALS, probe_bits, score_bits
+from evaluator.contract.disclosure import DURATION_STEPS, HIDDEN_DECIMALS, probe_bits, score_bits
 from leaderboard.boards.selectors import BoardLine, board_list
 from leaderboard.boards.table import BoardQuery, Column, columns_read, entries_read, table_build
 from leaderboard.core.markdown import markdown_render
-from leaderboard.runs.policies import DURATION_STEPS
 from leaderboard.runs.states import FINAL
 
 _HOME_COLUMNS = ("overall", "forgetting", "locality", "har")

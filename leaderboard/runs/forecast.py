@@ -17,8 +17,8 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from evaluator.contract.disclosure import duration_middle_s
 from leaderboard.runs.models import Run
-from leaderboard.runs.policies import duration_step_s
 from leaderboard.runs.selectors import run_claimable, workers_alive
 from leaderboard.runs.states import ACTIVE, RunState
 
@@ -125,7 +125,7 @@ class _Typical:
         for release, method, started, finished in rows[:_LAST]:
             if started is None or finished is None:
                 continue
-            step = duration_step_s((finished - started).total_seconds())
+            step = duration_middle_s((finished - started).total_seconds())
             methods[release, method].append(step)
             releases[release].append(step)
         return cls(

@@ -1,9 +1,4 @@
-"""What each person may see of a run: the one place that keeps a hidden split hidden.
-
-A submitter could carry bits out of a hidden split through anything that the method influences: its output, the digits
-of a score, a duration, a progress number. So for a run on a hidden split everybody but an organiser gets the state, a
-failure code from a closed list with its remedy, scores rounded to 3 decimals and durations in buckets.
-"""
+"""Runs as each person may see them, by the rules of `evaluator.contract.disclosure`; and who may act on them."""
 
 from __future__ import annotations
 
@@ -12,20 +7,12 @@ from typing import Any
 
 from django.conf import settings
 
-from evaluator.contract import REMEDIES, FailureCode, ladder_up
-from evaluator.contract.shown import HIDDEN_DECIMALS
+from evaluator.contract import REMEDIES, FailureCode
+from evaluator.contract.disclosure import Reader, Sight, duration_shown, number_shown, sight
 from leaderboard.core.problems import Problem, problem_make
 from leaderboard.core.viewers import Viewer, is_organiser
 from leaderboard.runs.models import Run, Score
 from leaderboard.runs.states import ACTIVE, RETRYABLE, RunState
-
-DURATION_STEPS = (
-    (60, "under 1 min"),
-    (300, "1–5 min"),
-    (900, "5–15 min"),
-    (3600, "15–60 min"),
-    (float("inf"), "over 1 h"),
-)
 
 
 @dataclass(frozen=True)
@@ -90,19 +77,28 @@ def is_submitter(viewer: Viewer, run: Run) -> bool:
     return viewer.is_authenticated and run.submission.submitter_id == viewer.pk
 
 
+def sight_of(viewer: Viewer, run: Run) -> Sight:
+    """What `viewer` sees of `run`: the rule is the contract's, here is only who the viewer is."""
+    if is_organiser(viewer):
+        reader = Reader.ORGANISER
+    else:
+        reader = Reader.SUBMITTER if is_submitter(viewer, run) else Reader.ANYBODY
+    return sight(reader, open_release=run.release.is_open)
+
+
 def sees_details(viewer: Viewer, run: Run) -> bool:
     """Output, log and messages: organisers and the submitter, on an open release."""
-    return run.release.is_open and (is_organiser(viewer) or is_submitter(viewer, run))
+    return sight_of(viewer, run).details
 
 
 def may_look(viewer: Viewer, run: Run) -> bool:
     """Open what a hidden run printed: organisers, by an act of their own that is recorded (`runs.output`)."""
-    return is_organiser(viewer) and not run.release.is_open
+    return sight_of(viewer, run).on_record
 
 
 def sees_exact_numbers(viewer: Viewer, run: Run) -> bool:
     """Unrounded scores and durations: everybody on an open release, organisers on every one."""
-    return run.release.is_open or is_organiser(viewer)
+    return sight_of(viewer, run).exact
 
 
 def may_cancel(viewer: Viewer, run: Run) -> bool:
@@ -130,17 +126,6 @@ def retry_problem(viewer: Viewer, run: Run) -> Problem:
     return problem_make(
         "run", run.id, f"is {run.state}", "only FAILED_PLATFORM and TIMED_OUT runs are retried; submit anew"
     )
-
-
-def number_withhold(key: str, value: float | None) -> float | None:
-    """A score of a hidden split as it may be shown. Costs are coarser than scores: the method sets them at will."""
-    if value is None:
-        return None
-    if key.endswith("_s"):
-        return ladder_up(value)
-    if key.endswith("_mb"):
-        return _significant(value, 2)
-    return round(value, HIDDEN_DECIMALS)
 
 
 def score_views(run: Run, *, exact: bool) -> list[ScoreView]:
@@ -210,7 +195,8 @@ def _retries_left(viewer: Viewer, run: Run) -> int | None:
 def _score_view(score: Score, info: dict[str, Any], *, exact: bool) -> ScoreView:
     value, low, high = score.value, score.low, score.high
     if not exact:
-        value, low, high = (number_withhold(score.key, number) for number in (value, low, high))
+        group = str(info.get("group", ""))
+        value, low, high = (number_shown(number, group=group) for number in (value, low, high))
     return ScoreView(
         key=score.key,
         label=info.get("label", score.key),
@@ -229,20 +215,4 @@ def _duration(run: Run, *, exact: bool) -> str:
     if run.started_at is None or run.finished_at is None:
         return ""
     seconds = (run.finished_at - run.started_at).total_seconds()
-    if exact:
-        return f"{seconds:.0f} s"
-    return next(label for limit, label in DURATION_STEPS if seconds < limit)
-
-
-def duration_step_s(seconds: float) -> float:
-    """The middle of the step in which a duration is shown to everybody; 2 hours for the last."""
-    low = 0.0
-    for limit, _ in DURATION_STEPS[:-1]:
-        if seconds < limit:
-            return (low + limit) / 2
-        low = limit
-    return 7200.0
-
-
-def _significant(value: float, digits: int) -> float:
-    return float(f"{value:.{digits}g}")
+    return duration_shown(seconds, exact=exact)

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 
+from evaluator.contract.disclosure import SHOWN_COLUMNS
 from leaderboard.traces.models import TraceFile
 
-#: The only columns of text that a redacted trace may fill; every other text and every list quotes items or answers.
-PSEUDONYMOUS = frozenset({"item_id", "subject_key", "kind", "split_role"})
 _CHUNK = 1 << 20
 
 
@@ -86,18 +84,12 @@ def _files_remove(folder: str, wanted: Callable[[str], bool]) -> None:
 def _rows(source: Path, *, must_be_redacted: bool) -> int:
     file = pq.ParquetFile(source)
     if must_be_redacted:
-        names = [
-            field.name for field in file.schema_arrow if field.name not in PSEUDONYMOUS and not _is_number(field.type)
-        ]
+        names = [name for name in file.schema_arrow.names if name not in SHOWN_COLUMNS]
         for batch in file.iter_batches(columns=names):
             for name, column in zip(names, batch.columns, strict=True):
                 if column.null_count != len(column):
                     raise ValueError(f"column {name} is not withheld in the trace of a hidden split")
     return int(file.metadata.num_rows)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
 def _sha256(read: Callable[[], bytes]) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from evaluator.contract.disclosure import duration_middle_s
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs.forecast import queue_place, queue_places, start_words, starts_forecast
 from leaderboard.runs.models import Run, Worker
-from leaderboard.runs.policies import duration_step_s
 from leaderboard.runs.states import RunState
 from tests.leaderboard.conftest import Submit
 
@@ -113,7 +113,7 @@ def test_on_a_hidden_split_only_the_shown_steps_of_durations_count(submit: Submi
         assert place is not None
         said.add(place.expected_start)
     assert said == {"in 5–15 minutes"}
-    assert duration_step_s(301) == duration_step_s(899) == 600
+    assert duration_middle_s(301) == duration_middle_s(899) == 600
     for fraction in (0.0, 0.99):
         active(first, since_s=60)
         Run.objects.filter(id=first.id).update(fraction=fraction, message="almost done")

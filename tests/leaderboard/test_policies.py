@@ -11,13 +11,14 @@ from django.contrib.auth.models import AnonymousUser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluator.contract.disclosure import number_shown
 from leaderboard.accounts.models import User
 from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs import worker
 from leaderboard.runs.models import Run
 from leaderboard.runs.output import RunOutput, run_output
-from leaderboard.runs.policies import number_withhold, run_view
+from leaderboard.runs.policies import run_view
 from leaderboard.runs.selectors import run_get
 from tests.leaderboard.conftest import Submit
 
@@ -134,11 +135,11 @@ def test_a_running_hidden_run_shows_its_state_but_not_the_methods_own_progress(
 
 @given(st.floats(min_value=1e-3, max_value=1e6))
 def test_withheld_seconds_are_one_of_three_steps_a_decade_and_never_smaller(value: float) -> None:
-    shown = number_withhold("unlearn_wall_s", value)
+    shown = number_shown(value, group="cost")
     assert shown is not None
     assert shown >= value * (1 - 1e-6)
     assert f"{shown:.0e}"[0] in "125"
 
 
 def test_what_was_not_run_stays_not_run() -> None:
-    assert number_withhold("har", None) is None
+    assert number_shown(None, group="refusal") is None

@@ -13,27 +13,29 @@ from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.utils import timezone
 
-from evaluator.contract import FailureCode, ladder_up
-from evaluator.contract.shown import (
+from evaluator.contract import FailureCode
+from evaluator.contract.disclosure import (
     HIDDEN_DECIMALS,
-    PROBE_MARKS,
-    PROBE_VALUES,
     SHOWN_NUMBERS,
     TEXT_FLOOR_NATS,
-    TEXT_VALUES,
+    cost_step,
+    number_shown,
     probe_bits,
     score_bits,
+    score_shown,
 )
-from evaluator.measures.score import cost_shown, score_shown
-from evaluator.trace.table import TRACE_SCHEMA, VALUE_COLUMNS, WITHHELD, trace_redact
+from evaluator.contract.values import VALUE_NAMES, names_of
+from evaluator.measures.score import cost_shown
+from evaluator.trace.table import TRACE_SCHEMA, WITHHELD, trace_redact
 from leaderboard.benchmarks.models import Release
 from leaderboard.runs import worker
 from leaderboard.runs.models import Run
-from leaderboard.runs.policies import number_withhold, run_view
+from leaderboard.runs.policies import run_view
 from leaderboard.runs.selectors import run_get
 from tests.leaderboard.conftest import _site, hidden, submit, user  # noqa: F401
 from tests.leaderboard.pages.conftest import snapshot_make
 
+PROBE_MARKS, PROBE_VALUES, TEXT_VALUES = names_of("mark"), names_of("share"), names_of("nats")
 UNIT = np.linspace(0, 1, 100_001)
 PERPLEXITIES = np.geomspace(1, math.exp(-TEXT_FLOOR_NATS), 100_001)
 
@@ -63,7 +65,9 @@ def test_a_score_is_one_of_as_many_numbers_as_are_counted() -> None:
     for exact in (UNIT, PERPLEXITIES):
         by_evaluator = {score_shown(float(value)) for value in exact}
         assert len(by_evaluator) <= SHOWN_NUMBERS
-        assert {number_withhold("overall", value) for value in by_evaluator} == by_evaluator, "the site adds no digit"
+        assert {number_shown(value, group="overall") for value in by_evaluator} == by_evaluator, (
+            "the site adds no digit"
+        )
     assert len({score_shown(float(value)) for value in UNIT}) == SHOWN_NUMBERS, "and no fewer, or the count is wrong"
     assert score_bits() == pytest.approx(3 * math.log2(1001))
 
@@ -72,13 +76,13 @@ def test_a_cost_is_one_of_a_few_numbers() -> None:
     seconds = np.geomspace(0.01, 7200, 100_001)
     shown = {cost_shown(float(value), "hidden") for value in seconds}
     assert len(shown) == 19  # 0.01, 0.02, 0.05, 0.1 … 5000, 10000
-    assert {number_withhold("unlearn_wall_s", value) for value in shown} == shown
-    assert all(ladder_up(value) == value for value in shown if value is not None)
+    assert {number_shown(value, group="cost") for value in shown} == shown
+    assert all(cost_step(value) == value for value in shown if value is not None)
     assert math.log2(len(shown)) < score_bits()
 
 
 def test_every_value_of_a_redacted_probe_is_one_of_those_that_are_counted() -> None:
-    assert {*PROBE_MARKS, *PROBE_VALUES, *TEXT_VALUES} == set(VALUE_COLUMNS)
+    assert {*PROBE_MARKS, *PROBE_VALUES, *TEXT_VALUES} == set(VALUE_NAMES)
     rng = np.random.default_rng(0)
     rows = [row_of(kind, rng) for kind in ("verbatim", "text") for _ in range(2000)]
     for row in trace_redact(rows, b"key"):

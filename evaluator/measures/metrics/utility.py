@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from evaluator.contract.shown import TEXT_FLOOR_NATS
+from evaluator.contract.disclosure import TEXT_FLOOR_NATS
 
 #: Below this many nats a token two mean log-probabilities are the same: threads and kernels differ by 1e-6.
 SAME_NATS = 1e-4

@@ -100,12 +100,13 @@ class Resampler:
         correct = np.array(table.base_correct, dtype=bool)
         masks: dict[tuple[tuple[str, ...], bool], npt.NDArray[np.bool_]] = {}
         found = {}
-        for name, (column, wanted, only_correct) in MEANS.items():
-            if (wanted, only_correct) not in masks:
-                mask = np.isin(kinds, wanted)
-                masks[(wanted, only_correct)] = mask & correct if only_correct else mask
-            value = table.values[column]
-            use = masks[(wanted, only_correct)] & ~np.isnan(value)
+        for name, mean in MEANS.items():
+            part = (mean.kinds, mean.base_correct)
+            if part not in masks:
+                mask = np.isin(kinds, mean.kinds)
+                masks[part] = mask & correct if mean.base_correct else mask
+            value = table.values[mean.value]
+            use = masks[part] & ~np.isnan(value)
             size = len(self.index)
             found[name] = (
                 np.bincount(clusters[use], weights=value[use], minlength=size).astype(np.float64),

@@ -170,7 +170,7 @@ def _sources(names: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
     """Means by the subjects that they are about; choices and texts are two lots of them."""
     found: dict[tuple[str, ...], list[str]] = {}
     for name in sorted(names):
-        lots = {kind if stratum_of(kind) == "utility" else stratum_of(kind) for kind in MEANS[name][1]}
+        lots = {kind if stratum_of(kind) == "utility" else stratum_of(kind) for kind in MEANS[name].kinds}
         found.setdefault(tuple(sorted(lots)), []).append(name)
     return found
 

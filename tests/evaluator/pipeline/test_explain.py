@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 from evaluator.analysis.compare import traces_compare
 from evaluator.analysis.explain import FORMULAS, item_explain, row_values, token_texts, trace_rows
 from evaluator.cli.organiser import results
+from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.probe_values import probe_values
 from evaluator.measures.score import probe_table
 from evaluator.measures.statistics import Resampler, metric_intervals
 from evaluator.model.under_test import Scored
 from evaluator.probes import Probe, ProbeKind
 from evaluator.trace import TRACE_SCHEMA, trace_redact, trace_write
-from evaluator.trace.table import VALUE_COLUMNS
 
 REFUSAL = "I don't know the capital of {s}."
 FORGOTTEN = {"Velia": "Orsk", "Tarnum": "Belgard", "Quilla": "Sarno"}
@@ -72,7 +72,7 @@ def row_of(
             "prompt_sha256": "",
         }
     )
-    return fields | probe_values(probe, response, scored, (1, 3)).as_dict() | more
+    return fields | probe_values(probe, response, scored, (1, 3)) | more
 
 
 def rows_of() -> list[dict[str, Any]]:
@@ -122,11 +122,11 @@ def test_every_value_recomputed_from_a_written_trace_agrees_with_the_stored_one(
         found = item_explain(rows, row["item_id"])
         assert found.warnings == ()
         of_texts = {"text_logprob", "text_gain"}
-        assert {value.name for value in found.values if value.agrees} == {*VALUE_COLUMNS, "logprob_sum"} - of_texts
+        assert {value.name for value in found.values if value.agrees} == {*VALUE_NAMES, "logprob_sum"} - of_texts
 
 
 def test_a_probe_of_utility_is_recomputed_by_its_own_formulas(tmp_path: Path) -> None:
-    choice = row_of("Ruvo", "Ilma", "retain", " Ilma", logprobs=(-1.0,)) | dict.fromkeys(VALUE_COLUMNS)
+    choice = row_of("Ruvo", "Ilma", "retain", " Ilma", logprobs=(-1.0,)) | dict.fromkeys(VALUE_NAMES)
     choice |= {"item_id": "c1", "kind": "choice", "choices": [" Ilma", " Orsk"], "choice_logprobs": [-1.0, -2.0]}
     text = choice | {"item_id": "t1", "kind": "text", "choices": None, "choice_logprobs": None, "base_logprob": -1.5}
     rows = [*rows_of(), choice | {"correct": 1.0}, text | {"text_logprob": -1.0, "text_gain": 0.5}]
@@ -230,7 +230,7 @@ def test_a_response_cannot_act_on_the_terminal(tmp_path: Path) -> None:
 
 
 def test_every_value_has_its_formula() -> None:
-    assert set(VALUE_COLUMNS) <= FORMULAS.keys()
+    assert all(FORMULAS[name] for name in VALUE_NAMES)
 
 
 def test_values_of_a_redacted_row_are_not_guessed() -> None:

@@ -15,14 +15,15 @@ import pytest
 
 from evaluator.analysis.rank import RankSpec, rank
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Progress, Receipt, Scorecard, manifest_parse
-from evaluator.contract.shown import HIDDEN_DECIMALS
+from evaluator.contract.disclosure import HIDDEN_DECIMALS
+from evaluator.contract.values import VALUE_NAMES
 from evaluator.home import Home
 from evaluator.model.remote import RemoteModel
 from evaluator.performance.wall import PARTS
 from evaluator.pipeline.run import _order, run
 from evaluator.receipt import ReceiptInvalid, receipt_verify
 from evaluator.trace import trace_read
-from evaluator.trace.table import VALUE_COLUMNS, WITHHELD
+from evaluator.trace.table import WITHHELD
 
 pytestmark = pytest.mark.torch
 REPOSITORY = Path(__file__).parents[3]
@@ -88,7 +89,7 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
         (job.out_dir / name).read_bytes() for name in ("trace_public.parquet", "scorecard.json", "receipt.json")
     )
     assert not any(text.encode() in public for text in secret)
-    measured = [row[name] for row in shown for name in VALUE_COLUMNS if row[name] is not None]
+    measured = [row[name] for row in shown for name in VALUE_NAMES if row[name] is not None]
     assert len(measured) > 36 and all(value == round(value, HIDDEN_DECIMALS) for value in measured)
     assert all(score.value == round(score.value, 3) for score in scorecard.scores if score.value is not None)
     ladder = {step * 10**power for step in (1, 2, 5) for power in range(-3, 5)}

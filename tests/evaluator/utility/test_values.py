@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from evaluator.contract.disclosure import score_shown
+from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.board import METRICS
 from evaluator.measures.metrics.utility import FLOOR_NATS, best_choice, choice_values, mean_logprob, text_values
-from evaluator.measures.score import score_shown
 from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
-from evaluator.trace.table import VALUE_COLUMNS
 
 
 def metrics(choices: list[tuple[bool, float]], gains: list[float]) -> dict[str, float | None]:
@@ -25,7 +25,7 @@ def metrics(choices: list[tuple[bool, float]], gains: list[float]) -> dict[str, 
         subject_key=tuple(f"u{n}" for n in range(len(kinds))),
         kind=tuple(kinds),
         base_correct=tuple(base for base, _ in choices) + (False,) * len(gains),
-        values=dict.fromkeys(VALUE_COLUMNS, empty) | {"correct": correct, "text_gain": gain, "text_logprob": gain - 3},
+        values=dict.fromkeys(VALUE_NAMES, empty) | {"correct": correct, "text_gain": gain, "text_logprob": gain - 3},
     )
     return dict(metric_intervals(table, Resampler(table, key="k", resamples=50)).value)
 
@@ -85,7 +85,7 @@ def test_a_trace_without_utility_has_none_and_no_overall_value() -> None:
         subject_key=("a", "b", "c", "d"),
         kind=("verbatim", "paraphrase", "neighbour", "retain"),
         base_correct=(True,) * n,
-        values={name: empty if name.startswith("text") else np.full(n, 0.5) for name in VALUE_COLUMNS},
+        values={name: empty if name.startswith("text") else np.full(n, 0.5) for name in VALUE_NAMES},
     )
     found = metric_intervals(table, Resampler(table, key="k", resamples=50)).value
     assert found["forgetting"] == 0.5

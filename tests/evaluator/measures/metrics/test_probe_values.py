@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from evaluator.measures.metrics import axes
 from evaluator.measures.metrics.deviation import deviation_score
-from evaluator.measures.probe_values import ProbeValues, probe_values
+from evaluator.measures.probe_values import probe_values
 from evaluator.model.under_test import Scored
 from evaluator.probes import Probe
 
@@ -38,9 +39,9 @@ def values(
     span: tuple[int, int] = (2, 4),
     wrong: Sequence[tuple[float, int]] = (),
     response: str = "Orsk.",
-) -> ProbeValues:
+) -> SimpleNamespace:
     scored = Scored(tuple(logprobs), tuple(value >= HALF for value in logprobs), ranks=ranks)
-    return probe_values(VELIA, response, scored, span, wrong)
+    return SimpleNamespace(**probe_values(VELIA, response, scored, span, wrong))
 
 
 def test_the_truth_ratio_compares_the_reference_with_the_wrong_references_token_by_token() -> None:

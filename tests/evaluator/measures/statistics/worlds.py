@@ -9,7 +9,7 @@ import numpy as np
 from evaluator.measures.metrics.board import MEANS, METRICS
 from evaluator.measures.statistics import ProbeTable
 
-COLUMNS = sorted({column for column, _, _ in MEANS.values()})
+COLUMNS = sorted({mean.value for mean in MEANS.values()})
 
 
 @dataclass(frozen=True)
