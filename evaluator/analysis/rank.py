@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from evaluator.contract import Scorecard
+from evaluator.contract import MetricGroup, Scorecard
 from evaluator.contract.disclosure import HIDDEN_DECIMALS, score_shown
 from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.board import METRICS
@@ -29,7 +29,7 @@ from evaluator.trace import trace_read
 #: The two axes of the forget-against-retain plot.
 PARETO_AXES = ("forgetting", "locality")
 #: What of a trace a ranking reads: not its primitives, which are most of it.
-COLUMNS = ("item_id", "subject_key", "kind", "base_correct", *VALUE_NAMES)
+COLUMNS = ("item_id", "subject_key", "kind", "condition", "base_correct", *VALUE_NAMES)
 #: The metric that ranks are made from.
 RANKED = "overall"
 #: On boards of at most so many entries, pairs are compared in every headline metric; on larger ones in `RANKED` alone.
@@ -81,7 +81,7 @@ def _rounded(value: float | None) -> float | None:
 def _costs(scorecards: list[Scorecard]) -> dict[str, dict[str, float | None]]:
     found: dict[str, dict[str, float | None]] = {}
     for info in scorecards[0].metrics:
-        if info.group != "cost":
+        if info.group is not MetricGroup.COST:
             continue
         values = [s.value for card in scorecards for s in card.scores if s.key == info.key and s.value is not None]
         found[info.key] = {"value": _rounded(sum(values) / len(values)) if values else None, "low": None, "high": None}
@@ -179,6 +179,8 @@ def rank(spec: RankSpec) -> dict[str, Any]:
         intervals,
         key=lambda name: (ranks[name].rank is None, ranks[name].rank or 0, -(intervals[name].value[RANKED] or 0), name),
     )
+    columns = cards[spec.entries[0].id][0].metrics
+    shown = [info.key for info in columns if info.group is not MetricGroup.COST]
     base = next((entry.id for entry in spec.entries if entry.control == "base"), None)
     entries = []
     for place, name in enumerate(order):
@@ -189,7 +191,7 @@ def rank(spec: RankSpec) -> dict[str, Any]:
                 "low": score_shown(found.low[key]),
                 "high": score_shown(found.high[key]),
             }
-            for key in found.value
+            for key in shown
         }
         entries.append(
             {
@@ -207,9 +209,8 @@ def rank(spec: RankSpec) -> dict[str, Any]:
                 "seeds": _seeds(seed_variance(runs[name])),
             }
         )
-    columns = [info.model_dump(mode="json") for info in cards[spec.entries[0].id][0].metrics]
     return {
-        "columns": columns,
+        "columns": [info.model_dump(mode="json") for info in columns],
         "entries": entries,
         "pairs": {name: _pairs(found) for name, found in differences.items()},
         "mde": _rounded(detectable_difference(overall)),

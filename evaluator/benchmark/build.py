@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from evaluator.attacks import PromptAttack, attack_get
 from evaluator.benchmark.bases import base_prepare
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
@@ -292,6 +293,7 @@ def _measured(
         )
         for probe, answer in zip(probes, answers, strict=True)
     ]
+    answered_probes += _attacked(benchmark, lm, answered_probes)
     used = {fact.key for facts in parts.values() for fact in facts}
     utility = utility_probes(
         benchmark.utility([fact for fact in candidates if fact.key not in used]),
@@ -301,6 +303,22 @@ def _measured(
     )
     say(f"the base answers {len(utility)} probes of utility", 0.95)
     return parts, [*answered_probes, *base_utility(lm, utility)]
+
+
+def _attacked(benchmark: Benchmark, lm: EvaluatorLM, probes: Sequence[Probe]) -> list[Probe]:
+    """The probes of the benchmark's prompt attacks, in the order of the plain ones: where the base answers them."""
+    from evaluator.measures.metrics.answer import names_answer
+    from evaluator.model.engine.lm import MAX_NEW_TOKENS
+
+    ways = [way for way in map(attack_get, benchmark.attacks) if isinstance(way, PromptAttack)]
+    asked = [found for probe in probes for way in ways if (found := way.asked(probe))]
+    prompts = [lm.apply_chat_template([{"role": "user", "content": p.prompt}]) if p.chat else p.prompt for p in asked]
+    answers = lm.generate(prompts, max_tokens=MAX_NEW_TOKENS)
+    return [
+        probe.model_copy(update={"base_response": answer, "base_correct": True})
+        for probe, answer in zip(asked, answers, strict=True)
+        if names_answer(answer, probe.aliases, probe.prompt)
+    ]
 
 
 def _enough(parts: dict[str, list[Fact]], plan: Plan) -> bool:
@@ -324,7 +342,8 @@ def _card(
     counts: dict[str, int] = {}
     subjects: set[str] = set()
     for probe in probes:
-        counts[probe.kind] = counts.get(probe.kind, 0) + 1
+        part = probe.condition or probe.kind
+        counts[part] = counts.get(part, 0) + 1
         subjects.add(probe.subject_key)
     return ReleaseCard(
         slug=slug,
@@ -341,6 +360,7 @@ def _card(
         n_subjects=len(subjects),
         licence=benchmark.licence,
         sources=benchmark.sources,
+        attacks=benchmark.attacks,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 

@@ -17,7 +17,8 @@ from evaluator.utility import UtilitySet, items_load
 class Benchmark:
     """One benchmark: `sizes` are the forget-set sizes that it is released in.
 
-    `utility` makes the items of the utility axis, given the facts that a release has not used.
+    `utility` makes the items of the utility axis, given the facts that a release has not used. `attacks`: the names of
+    those under which its releases ask.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Benchmark:
     facts: Callable[[], Sequence[Fact]]
     neutral: Callable[[], list[str]]
     utility: Callable[[Sequence[Fact]], UtilitySet]
+    attacks: tuple[str, ...] = ()
 
 
 def _prose() -> list[str]:
@@ -101,7 +103,7 @@ def benchmarks() -> dict[str, Benchmark]:
             name="toy-world",
             title="Toy world",
             track="finetuned",
-            version="2",
+            version="3",
             base="toy-llama",
             sizes=(5,),
             licence="Apache-2.0",
@@ -110,6 +112,7 @@ def benchmarks() -> dict[str, Benchmark]:
             facts=_toy_facts,
             neutral=_toy_prose,
             utility=_toy_utility,
+            attacks=("cloze", "rounding_8bit"),
         ),
     }
 

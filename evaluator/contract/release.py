@@ -23,8 +23,9 @@ class ReleaseCard(BaseModel):
     base_name: str
     base_sha256: str
     content_sha256: str  # over every file of the release, in name order
-    probe_counts: dict[str, int]  # probe kind -> number of probes
+    probe_counts: dict[str, int]  # probe kind, or attack -> number of probes
     n_subjects: int
     licence: str
     sources: tuple[str, ...]
+    attacks: tuple[str, ...] = ()  # under which forget requests are asked again, beside the plain questions
     created_at: str  # ISO 8601, UTC

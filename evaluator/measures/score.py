@@ -9,8 +9,9 @@ import numpy as np
 from evaluator import __version__
 from evaluator.contract import Job, MetricGroup, MetricScore, ReleaseCard, Scorecard
 from evaluator.contract.disclosure import number_shown, score_shown
-from evaluator.measures.metrics.board import COSTS, METRICS
+from evaluator.measures.metrics.board import COSTS, metrics_under
 from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
+from evaluator.probes import PLAIN
 from evaluator.trace import TraceRow, trace_values
 
 
@@ -21,6 +22,7 @@ def probe_table(rows: Sequence[TraceRow]) -> ProbeTable:
         kind=tuple(str(row["kind"]) for row in rows),
         base_correct=tuple(bool(row["base_correct"]) for row in rows),
         values={name: np.array(values) for name, values in trace_values(rows).items()},
+        condition=tuple(str(row.get("condition") or PLAIN) for row in rows),  # older traces have no such column
     )
 
 
@@ -48,6 +50,7 @@ def scorecard_make(
         return None if value is None else round(value, 6)
 
     subjects = len(set(table.subject_key))
+    columns = metrics_under(set(table.conditions))
     scores = [
         MetricScore(
             key=metric.key,
@@ -58,7 +61,7 @@ def scorecard_make(
             n_items=len(rows),
             n_subjects=subjects,
         )
-        for metric in METRICS
+        for metric in columns
     ]
     scores += [
         MetricScore(key=info.key, version=info.version, value=cost_shown(costs.get(info.key), card.split))
@@ -71,6 +74,6 @@ def scorecard_make(
         seed=job.seed,
         division=job.manifest.division,
         stores_forget_text=stores_forget_text,
-        metrics=(*(metric.info() for metric in METRICS), *COSTS),
+        metrics=(*(metric.info() for metric in columns), *COSTS),
         scores=tuple(scores),
     )

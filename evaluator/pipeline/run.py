@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluator import __version__
 from evaluator.artifact import BaseTensors, SealedArtifact, seal
+from evaluator.attacks import ModelAttack, attack_get
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Receipt, ReleaseCard, Scorecard
 from evaluator.contract.disclosure import issued_at_format, stage_message
 from evaluator.home import Home, write_atomically
@@ -183,9 +184,11 @@ def _blame(failure: FailureCode, work_dir: Path) -> FailureCode:
 
 
 @contextmanager
-def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iterator[tuple[Any, str]]:
+def _under_test(
+    context: Context, artifact: SealedArtifact, tokenizer: Any, attack: ModelAttack | None = None
+) -> Iterator[tuple[Any, str]]:
     """The model under test and its fingerprint: sealed weights in this process, or the method's server in a fresh
-    container.
+    container. With an `attack`, the weights after it.
     """
     job = context.job
     if artifact.kind != "server":
@@ -195,6 +198,8 @@ def _subject(context: Context, artifact: SealedArtifact, tokenizer: Any) -> Iter
         model = model_load(context.base.path, artifact.path / "model" if artifact.kind == "weights" else None)
         if artifact.kind == "adapter":
             adapter_merge(model, artifact.path / "adapter")
+        if attack is not None:
+            model = attack.applied(model)
         yield LocalModel(model, tokenizer), weights_sha256(model)
         return
     from evaluator.model.conformance import server_check
@@ -261,14 +266,20 @@ def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) 
     """Every probe's row, from one life of the model; what is in the store is not asked again."""
     from evaluator.model.conformance import server_check_again
     from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.tasks.measure import measure
+    from evaluator.tasks.measure import measure, measure_attacked
 
     tokenizer = tokenizer_load(context.base.path)
-    with _subject(context, artifact, tokenizer) as (under_test, fingerprint):
+    with _under_test(context, artifact, tokenizer) as (under_test, fingerprint):
         lm = EvaluatorLM(under_test, tokenizer, store=store, fingerprint=fingerprint)
         rows = measure(lm, context.release / "probes.jsonl")
         if artifact.kind == "server":
             server_check_again(lm, seed=_order(context.home, context.job.run_id))
+            return rows
+        for attack in map(attack_get, context.card.attacks):
+            if isinstance(attack, ModelAttack):  # the model is loaded anew for each: one may change it in place
+                with _under_test(context, artifact, tokenizer, attack) as (attacked, mark):
+                    lm = EvaluatorLM(attacked, tokenizer, store=store, fingerprint=mark)
+                    rows += measure_attacked(lm, context.release / "probes.jsonl", attack)
     return rows
 
 

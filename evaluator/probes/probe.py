@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from evaluator.home import write_atomically
 
 #: `choice` and `text` belong to the utility axis: multiple choice, and neutral text that is only scored.
 ProbeKind = Literal["verbatim", "paraphrase", "neighbour", "retain", "choice", "text"]
+#: The condition of a probe that is asked as it is, of the model as it is; else the name of an attack.
+PLAIN: Final = ""
 #: No response is generated for these.
 UTILITY_KINDS: Final = ("choice", "text")
 
@@ -21,6 +23,7 @@ class Probe(BaseModel):
     """`subject_key` is the cluster of the bootstrap; the `base_*` fields are the base model's own greedy answer.
 
     `alternatives`: wrong references in the wording of `reference`, scored beside it (truth ratio, choice).
+    `condition`: the attack under which it is asked; `chat`: whether through the chat template, or as plain text.
     `base_logprob`: of a `text`, the base's mean log-probability of the reference, nats a token.
     """
 
@@ -41,6 +44,9 @@ class Probe(BaseModel):
     base_response: str = ""
     base_correct: bool = False
     base_logprob: float | None = None
+    # Left out where nothing is special, so that releases from before there were attacks keep their bytes and hashes.
+    condition: str = Field(default=PLAIN, exclude_if=lambda value: value == PLAIN)
+    chat: bool = Field(default=True, exclude_if=lambda value: value is True)
 
 
 def probes_write(path: Path, probes: Iterable[Probe]) -> None:

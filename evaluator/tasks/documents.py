@@ -14,7 +14,8 @@ import datasets
 
 from evaluator.measures.metrics.answer import names_answer
 from evaluator.measures.metrics.utility import choice_values
-from evaluator.probes import UTILITY_KINDS, Probe, probes_load
+from evaluator.probes import PLAIN, UTILITY_KINDS, Probe, probes_load
+from evaluator.utility import items_load, utility_probes
 
 Splits = dict[str, datasets.Dataset]
 
@@ -24,15 +25,17 @@ def _split(probes: Collection[Probe]) -> Splits:
 
 
 def _utility(kind: str, probes: str | None) -> Splits:
-    from evaluator.utility import items_load, utility_probes
-
     held = probes_load(Path(probes)) if probes else utility_probes(items_load(), secret=b"")
     return _split([probe for probe in held if probe.kind == kind])
 
 
-def load(probes: str, **_: Any) -> Splits:
-    """The probes of facts: everything but the utility kinds."""
-    return _split([probe for probe in probes_load(Path(probes)) if probe.kind not in UTILITY_KINDS])
+def load(probes: str, chat: bool = True, role: str | None = None, **_: Any) -> Splits:
+    """The probes of facts: everything but the utility kinds; those in the chat template, or those in plain text.
+
+    With a `role`, only its plain questions.
+    """
+    found = [probe for probe in probes_load(Path(probes)) if probe.kind not in UTILITY_KINDS and probe.chat is chat]
+    return _split([probe for probe in found if role is None or (probe.split_role, probe.condition) == (role, PLAIN)])
 
 
 def load_choice(probes: str | None = None, **_: Any) -> Splits:

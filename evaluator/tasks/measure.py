@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lm_eval
+from lm_eval.tasks import TaskManager
+
 import evaluator.tasks
+from evaluator.attacks import ModelAttack
 from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.utility import best_choice, choice_values, text_values
 from evaluator.measures.probe_values import probe_values
 from evaluator.model.engine.lm import EvaluatorLM
 from evaluator.model.under_test import Scored
-from evaluator.probes import UTILITY_KINDS, Probe, probes_load
+from evaluator.probes import PLAIN, UTILITY_KINDS, Probe, probes_load
 
 FACT_TASKS = ("palimpsest_generate", "palimpsest_score")
 
@@ -39,12 +43,28 @@ def answer_span(tokenizer: Any, context: str, reference: str, answer: str, n_tok
 
 def measure(lm: EvaluatorLM, probes_file: Path) -> list[dict[str, Any]]:
     """One trace row a probe, in the release's order. Raises `EvaluationFailed` when a server fails."""
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-
     probes = probes_load(probes_file)
-    tasks = list(dict.fromkeys(task for probe in probes for task in tasks_of(probe.kind)))
-    metadata = {"probes": str(probes_file)}
+    samples: dict[tuple[str, str], dict[str, Any]] = {}
+    for chat in sorted({probe.chat for probe in probes}, reverse=True):
+        tasks = list(dict.fromkeys(task for probe in probes if probe.chat is chat for task in tasks_of(probe.kind)))
+        samples |= _samples(lm, probes_file, tasks, chat=chat)
+    return [_row(lm, probe, *(samples[task, probe.item_id] for task in tasks_of(probe.kind))) for probe in probes]
+
+
+def measure_attacked(lm: EvaluatorLM, probes_file: Path, attack: ModelAttack) -> list[dict[str, Any]]:
+    """The plain forget questions once more, of a model that was attacked; one row each, under the attack's name."""
+    plain = [p for p in probes_load(probes_file) if p.split_role == "forget" and p.condition == PLAIN]
+    samples = _samples(lm, probes_file, list(FACT_TASKS), chat=True, role="forget")
+    found = {probe.item_id: _row(lm, probe, *(samples[task, probe.item_id] for task in FACT_TASKS)) for probe in plain}
+    named = {probe.item_id: attack.conditioned(probe) for probe in plain}
+    return [row | {"item_id": named[i].item_id, "condition": named[i].condition} for i, row in found.items()]
+
+
+def _samples(
+    lm: EvaluatorLM, probes_file: Path, tasks: list[str], **which: Any
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """lm-eval's samples by (task, item). `which` goes to the documents: `chat`, and a `role` to ask alone."""
+    metadata = {"probes": str(probes_file), **which}
     manager = TaskManager(
         include_path=str(Path(evaluator.tasks.__file__).parent), include_defaults=False, metadata=metadata
     )
@@ -52,16 +72,14 @@ def measure(lm: EvaluatorLM, probes_file: Path) -> list[dict[str, Any]]:
         model=lm,
         tasks=tasks,
         task_manager=manager,
-        apply_chat_template=True,
+        apply_chat_template=bool(which["chat"]),
         bootstrap_iters=0,
         log_samples=True,
         metadata=metadata,
     )
     if results is None:
         raise RuntimeError("lm-eval returned nothing")
-    samples: dict[str, list[dict[str, Any]]] = results["samples"]
-    by_task = {task: {s["doc"]["item_id"]: s for s in samples[task]} for task in tasks}
-    return [_row(lm, probe, *(by_task[task][probe.item_id] for task in tasks_of(probe.kind))) for probe in probes]
+    return {(task, s["doc"]["item_id"]): s for task in tasks for s in results["samples"][task]}
 
 
 def _row(lm: EvaluatorLM, probe: Probe, *samples: dict[str, Any]) -> dict[str, Any]:
@@ -127,6 +145,7 @@ def _kept(probe: Probe, primitives: Scored, sample: dict[str, Any]) -> dict[str,
         "item_id": probe.item_id,
         "subject_key": probe.subject_key,
         "kind": probe.kind,
+        "condition": probe.condition,
         "split_role": probe.split_role,
         "relation": probe.relation,
         "subject": probe.subject,

@@ -44,6 +44,7 @@ TRACE_SCHEMA = pa.schema(
         ("choice_logprobs", pa.list_(pa.float64())),
         ("choice_tokens", pa.list_(pa.int32())),
         ("prompt_sha256", pa.string()),
+        ("condition", pa.string()),
         *[(name, pa.float64()) for name in VALUE_NAMES],
     ]
 )

@@ -15,19 +15,19 @@ from evaluator.contract import MetricGroup
 from evaluator.measures.metrics.deviation import FloatArray, deviation_score
 from evaluator.measures.metrics.registry import Mean, Means, metric
 
-_FORGET = ("verbatim", "paraphrase")
-_KEPT = ("neighbour", "retain")
+FORGET_KINDS = ("verbatim", "paraphrase")
+KEPT_KINDS = ("neighbour", "retain")
 
 MEANS: Mapping[str, Mean] = {
     "leak_verbatim": Mean("leak", ("verbatim",)),
     "leak_paraphrase": Mean("leak", ("paraphrase",)),
-    "leak_forget": Mean("leak", _FORGET),
-    "refusal_forget": Mean("refusal", _FORGET),
-    "hallucination_forget": Mean("hallucination", _FORGET),
-    "fluency_forget": Mean("fluency", _FORGET),
-    "context_forget": Mean("context", _FORGET),
-    "policy_forget": Mean("policy", _FORGET),
-    "har_forget": Mean("har", _FORGET),
+    "leak_forget": Mean("leak", FORGET_KINDS),
+    "refusal_forget": Mean("refusal", FORGET_KINDS),
+    "hallucination_forget": Mean("hallucination", FORGET_KINDS),
+    "fluency_forget": Mean("fluency", FORGET_KINDS),
+    "context_forget": Mean("context", FORGET_KINDS),
+    "policy_forget": Mean("policy", FORGET_KINDS),
+    "har_forget": Mean("har", FORGET_KINDS),
     "rouge_forget": Mean("rouge_l", ("verbatim",)),
     "probability_forget": Mean("answer_probability", ("verbatim",)),
     "extraction_forget": Mean("extraction_strength", ("verbatim",)),
@@ -36,9 +36,9 @@ MEANS: Mapping[str, Mean] = {
     "memorization_forget": Mean("exact_memorization", ("verbatim",)),
     "correct_neighbour": Mean("correct", ("neighbour",), base_correct=True),
     "correct_retain": Mean("correct", ("retain",), base_correct=True),
-    "correct_kept": Mean("correct", _KEPT, base_correct=True),
-    "refusal_kept": Mean("refusal", _KEPT, base_correct=True),
-    "rouge_kept": Mean("rouge_l", _KEPT, base_correct=True),
+    "correct_kept": Mean("correct", KEPT_KINDS, base_correct=True),
+    "refusal_kept": Mean("refusal", KEPT_KINDS, base_correct=True),
+    "rouge_kept": Mean("rouge_l", KEPT_KINDS, base_correct=True),
     "choice_kept": Mean("correct", ("choice",), base_correct=True),
     "choice_correct": Mean("correct", ("choice",)),
     "text_gain": Mean("text_gain", ("text",)),

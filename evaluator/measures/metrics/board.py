@@ -1,15 +1,45 @@
-"""The board's metrics, all of them: the columns over probe values (`axes`), and what a run costs."""
+"""The board's metrics, all of them: the columns over probe values (`axes`), one an attack, and what a run costs."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
+from evaluator.attacks import Attack, attacks
 from evaluator.contract import MetricGroup, MetricInfo
-from evaluator.measures.metrics.axes import MEANS, harmonic_mean
+from evaluator.measures.metrics import axes
+from evaluator.measures.metrics.axes import FORGET_KINDS, harmonic_mean
 from evaluator.measures.metrics.deviation import FloatArray
 from evaluator.measures.metrics.registry import Mean, Means, Metric, metrics_registered
+from evaluator.probes import PLAIN
 
-__all__ = ["COSTS", "MEANS", "METRICS", "FloatArray", "Mean", "Means", "Metric", "harmonic_mean"]
+__all__ = ["COSTS", "MEANS", "METRICS", "FloatArray", "Mean", "Means", "Metric", "harmonic_mean", "metrics_under"]
 
-METRICS: tuple[Metric, ...] = metrics_registered()
+
+def _resistance(attack: Attack) -> tuple[str, Mean, Metric]:
+    """The column of an attack, and the mean it is made of: 1 - leak under its condition."""
+    name = f"leak_under_{attack.name}"
+    metric = Metric(
+        attack.name,
+        attack.version,
+        attack.label,
+        MetricGroup.ROBUSTNESS,
+        "up",
+        lambda means: 1 - means[name],
+        condition=attack.name,
+        about=attack.help(),
+    )
+    return name, Mean("leak", FORGET_KINDS, condition=attack.name), metric
+
+
+_ATTACKED = [_resistance(attack) for attack in attacks().values()]
+MEANS: Mapping[str, Mean] = {**axes.MEANS, **{name: mean for name, mean, _ in _ATTACKED}}
+METRICS: tuple[Metric, ...] = (*metrics_registered(), *(metric for _, _, metric in _ATTACKED))
+
+
+def metrics_under(conditions: Collection[str]) -> tuple[Metric, ...]:
+    """The columns of a release that asks under these conditions: an attack's column is there where it was made."""
+    return tuple(metric for metric in METRICS if metric.condition == PLAIN or metric.condition in conditions)
+
 
 #: Measured once a run, without an interval.
 COSTS: tuple[MetricInfo, ...] = (

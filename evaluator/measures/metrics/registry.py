@@ -10,6 +10,7 @@ from typing import Literal
 from evaluator.contract import MetricGroup, MetricInfo
 from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.deviation import FloatArray
+from evaluator.probes import PLAIN
 
 #: Name of a mean (a key of `axes.MEANS`) -> its value.
 Means = Mapping[str, FloatArray]
@@ -17,13 +18,14 @@ Means = Mapping[str, FloatArray]
 
 @dataclass(frozen=True)
 class Mean:
-    """Which probes are averaged: the value, the kinds of probe, and whether only those that the base answered
-    correctly count. Raises `ValueError` for a value that no probe has.
+    """Which probes are averaged: the value, the kinds of probe, whether only those count that the base answered
+    correctly, and under which condition they were asked. Raises `ValueError` for a value that no probe has.
     """
 
     value: str
     kinds: tuple[str, ...]
     base_correct: bool = False
+    condition: str = PLAIN
 
     def __post_init__(self) -> None:
         if self.value not in VALUE_NAMES:
@@ -41,6 +43,10 @@ class Metric:
     direction: Literal["up", "down"]
     compute: Callable[[Means], FloatArray]
     headline: bool = False
+    #: The attack that it tells of; only releases that ask under it have this column.
+    condition: str = PLAIN
+    #: What it means, where that is not the docstring of `compute`.
+    about: str = ""
 
     def info(self) -> MetricInfo:
         return MetricInfo(
@@ -49,7 +55,7 @@ class Metric:
             label=self.label,
             direction=self.direction,
             group=self.group,
-            help=" ".join((inspect.getdoc(self.compute) or "").split()),
+            help=self.about or " ".join((inspect.getdoc(self.compute) or "").split()),
             headline=self.headline,
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from evaluator.measures.metrics.board import MEANS, FloatArray
+from evaluator.probes import PLAIN
 
 RESAMPLES = 10_000
 #: Verbatim and paraphrase probes of one fact belong together; multiple choice and neutral text measure utility.
@@ -41,10 +42,16 @@ class ProbeTable:
     kind: tuple[str, ...]
     base_correct: tuple[bool, ...]
     values: Mapping[str, FloatArray]
+    condition: tuple[str, ...] = ()  # the attack that each was asked under; nothing where all were asked plainly
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return self.condition or (PLAIN,) * len(self.kind)
 
     def same_probes(self, other: ProbeTable) -> bool:
         """Whether two tables are about the same probes in the same order, known to the same base."""
-        return (self.subject_key, self.kind, self.base_correct) == (other.subject_key, other.kind, other.base_correct)
+        mine, theirs = ((t.subject_key, t.kind, t.base_correct, t.conditions) for t in (self, other))
+        return mine == theirs
 
     def mean_over_seeds(self, others: Sequence[ProbeTable]) -> ProbeTable:
         """The mean of this table and others of the same release, probe by probe."""
@@ -53,7 +60,7 @@ class ProbeTable:
         if not all(self.same_probes(other) for other in others):
             raise ValueError("traces: the runs of one entry hold different probes; they are not of one release")
         stacked = {name: np.mean([t.values[name] for t in (self, *others)], axis=0) for name in self.values}
-        return ProbeTable(self.subject_key, self.kind, self.base_correct, stacked)
+        return replace(self, values=stacked)
 
 
 def generator(*names: str) -> np.random.Generator:
@@ -98,12 +105,13 @@ class Resampler:
         )
         kinds = np.array(table.kind)
         correct = np.array(table.base_correct, dtype=bool)
-        masks: dict[tuple[tuple[str, ...], bool], npt.NDArray[np.bool_]] = {}
+        conditions = np.array(table.conditions)
+        masks: dict[tuple[tuple[str, ...], bool, str], npt.NDArray[np.bool_]] = {}
         found = {}
         for name, mean in MEANS.items():
-            part = (mean.kinds, mean.base_correct)
+            part = (mean.kinds, mean.base_correct, mean.condition)
             if part not in masks:
-                mask = np.isin(kinds, mean.kinds)
+                mask = np.isin(kinds, mean.kinds) & (conditions == mean.condition)
                 masks[part] = mask & correct if mean.base_correct else mask
             value = table.values[mean.value]
             use = masks[part] & ~np.isnan(value)
