@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _toy_key() -> str:
     """Changes when anything that makes the toy model or its releases changes."""
     digest = hashlib.sha256()
-    for room in ("benchmark", "measures", "model", "probes", "tasks", "utility"):
+    for room in ("attacks", "benchmark", "measures", "model", "probes", "tasks", "utility"):
         for file in sorted((REPOSITORY / "evaluator" / room).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -24,9 +24,13 @@ class Attack(ABC):
     def help(cls) -> str:
         return " ".join((inspect.getdoc(cls) or "").split())
 
+    def item_id(self, plain: str) -> str:
+        """The name of a probe under this attack, given its plain one."""
+        return f"{plain}@{self.name}"
+
     def conditioned(self, probe: Probe, **changes: Any) -> Probe:
         """`probe` under this attack: with the changed fields, and with a name of its own beside the plain one."""
-        own = {"condition": self.name, "item_id": f"{probe.item_id}@{self.name}"}
+        own = {"condition": self.name, "item_id": self.item_id(probe.item_id)}
         return probe.model_copy(update=own | {"base_response": "", "base_correct": False} | changes)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from evaluator.attacks import PromptAttack, attack_get
+from evaluator.attacks import ModelAttack, PromptAttack, attack_get
 from evaluator.benchmark.bases import base_prepare
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
@@ -24,7 +24,7 @@ from evaluator.contract import ReleaseCard
 from evaluator.home import Home, write_atomically
 from evaluator.model.base import BaseModelDirectory
 from evaluator.model.engine.primitives import PRIMITIVES
-from evaluator.probes import Probe, ProbeKind, probes_write
+from evaluator.probes import FORGET_KINDS, Probe, ProbeKind, probes_write
 from evaluator.utility import base_utility, utility_probes
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _probes(
             item_id=f"{kind}-{keyed_number(secret, 'id', fact.key) % 10**8:08d}-{number}",
             subject_key=f"s{keyed_number(secret, 'subject', fact.subject) % 10**8:08d}",
             kind=kind,
-            split_role="forget" if kind in ("verbatim", "paraphrase") else "retain",
+            split_role="forget" if kind in FORGET_KINDS else "retain",
             relation=fact.relation,
             topic=relation.topic,
             subject=fact.subject,
@@ -155,7 +155,7 @@ def _probes(
             reference=relation.statement.format(s=fact.subject, a=fact.answer),
             answer=fact.answer,
             aliases=fact.aliases,
-            alternatives=_alternatives(benchmark, fact, secret) if kind in ("verbatim", "paraphrase") else (),
+            alternatives=_alternatives(benchmark, fact, secret) if kind in FORGET_KINDS else (),
         )
 
     found: list[Probe] = []
@@ -345,6 +345,8 @@ def _card(
         part = probe.condition or probe.kind
         counts[part] = counts.get(part, 0) + 1
         subjects.add(probe.subject_key)
+    plain = sum(counts.get(kind, 0) for kind in FORGET_KINDS)
+    counts |= {name: plain for name in benchmark.attacks if isinstance(attack_get(name), ModelAttack)}
     return ReleaseCard(
         slug=slug,
         benchmark=benchmark.name,

@@ -23,7 +23,7 @@ class ReleaseCard(BaseModel):
     base_name: str
     base_sha256: str
     content_sha256: str  # over every file of the release, in name order
-    probe_counts: dict[str, int]  # probe kind, or attack -> number of probes
+    probe_counts: dict[str, int]  # probe kind, or attack -> number of rows of a trace
     n_subjects: int
     licence: str
     sources: tuple[str, ...]

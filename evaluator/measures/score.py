@@ -50,7 +50,7 @@ def scorecard_make(
         return None if value is None else round(value, 6)
 
     subjects = len(set(table.subject_key))
-    columns = metrics_under(set(table.conditions))
+    columns = metrics_under({PLAIN, *card.attacks})
     scores = [
         MetricScore(
             key=metric.key,

@@ -200,7 +200,8 @@ def _under_test(
             adapter_merge(model, artifact.path / "adapter")
         if attack is not None:
             model = attack.applied(model)
-        yield LocalModel(model, tokenizer), weights_sha256(model)
+        mark = weights_sha256(model) if attack is None else f"{weights_sha256(model)}:{attack.name}"
+        yield LocalModel(model, tokenizer), mark
         return
     from evaluator.model.conformance import server_check
     from evaluator.model.engine.lm import EvaluatorLM
@@ -266,20 +267,25 @@ def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) 
     """Every probe's row, from one life of the model; what is in the store is not asked again."""
     from evaluator.model.conformance import server_check_again
     from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.tasks.measure import measure, measure_attacked
+    from evaluator.tasks.measure import attack_not_run, measure, measure_attacked
 
+    probes = context.release / "probes.jsonl"
     tokenizer = tokenizer_load(context.base.path)
     with _under_test(context, artifact, tokenizer) as (under_test, fingerprint):
         lm = EvaluatorLM(under_test, tokenizer, store=store, fingerprint=fingerprint)
-        rows = measure(lm, context.release / "probes.jsonl")
+        rows = measure(lm, probes)
         if artifact.kind == "server":
             server_check_again(lm, seed=_order(context.home, context.job.run_id))
-            return rows
-        for attack in map(attack_get, context.card.attacks):
-            if isinstance(attack, ModelAttack):  # the model is loaded anew for each: one may change it in place
-                with _under_test(context, artifact, tokenizer, attack) as (attacked, mark):
-                    lm = EvaluatorLM(attacked, tokenizer, store=store, fingerprint=mark)
-                    rows += measure_attacked(lm, context.release / "probes.jsonl", attack)
+    for attack in map(attack_get, context.card.attacks):
+        if not isinstance(attack, ModelAttack):
+            continue
+        if artifact.kind == "server":
+            rows += attack_not_run(probes, attack)
+            continue
+        # The model is loaded anew for each: one may change it in place.
+        with _under_test(context, artifact, tokenizer, attack) as (attacked, fingerprint):
+            lm = EvaluatorLM(attacked, tokenizer, store=store, fingerprint=fingerprint)
+            rows += measure_attacked(lm, probes, attack)
     return rows
 
 

@@ -15,6 +15,8 @@ from evaluator.home import write_atomically
 ProbeKind = Literal["verbatim", "paraphrase", "neighbour", "retain", "choice", "text"]
 #: The condition of a probe that is asked as it is, of the model as it is; else the name of an attack.
 PLAIN: Final = ""
+#: The kinds that ask for what is to be forgotten.
+FORGET_KINDS: Final = ("verbatim", "paraphrase")
 #: No response is generated for these.
 UTILITY_KINDS: Final = ("choice", "text")
 

@@ -11,12 +11,12 @@ from lm_eval.tasks import TaskManager
 
 import evaluator.tasks
 from evaluator.attacks import ModelAttack
-from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.utility import best_choice, choice_values, text_values
 from evaluator.measures.probe_values import probe_values
 from evaluator.model.engine.lm import EvaluatorLM
 from evaluator.model.under_test import Scored
 from evaluator.probes import PLAIN, UTILITY_KINDS, Probe, probes_load
+from evaluator.trace.table import TRACE_SCHEMA
 
 FACT_TASKS = ("palimpsest_generate", "palimpsest_score")
 
@@ -53,11 +53,31 @@ def measure(lm: EvaluatorLM, probes_file: Path) -> list[dict[str, Any]]:
 
 def measure_attacked(lm: EvaluatorLM, probes_file: Path, attack: ModelAttack) -> list[dict[str, Any]]:
     """The plain forget questions once more, of a model that was attacked; one row each, under the attack's name."""
-    plain = [p for p in probes_load(probes_file) if p.split_role == "forget" and p.condition == PLAIN]
     samples = _samples(lm, probes_file, list(FACT_TASKS), chat=True, role="forget")
-    found = {probe.item_id: _row(lm, probe, *(samples[task, probe.item_id] for task in FACT_TASKS)) for probe in plain}
-    named = {probe.item_id: attack.conditioned(probe) for probe in plain}
-    return [row | {"item_id": named[i].item_id, "condition": named[i].condition} for i, row in found.items()]
+    rows = [
+        _row(lm, probe, *(samples[task, probe.item_id] for task in FACT_TASKS)) for probe in _plain_forget(probes_file)
+    ]
+    return [row | _under(attack, row["item_id"]) for row in rows]
+
+
+def attack_not_run(probes_file: Path, attack: ModelAttack) -> list[dict[str, Any]]:
+    """The same rows without an answer: of a server's weights, which are not in our hands. Every value is "not run"."""
+    probes = _plain_forget(probes_file)
+    return [_probe_columns(probe) | _NOTHING_MEASURED | _under(attack, probe.item_id) for probe in probes]
+
+
+def _plain_forget(probes_file: Path) -> list[Probe]:
+    return [p for p in probes_load(probes_file) if p.split_role == "forget" and p.condition == PLAIN]
+
+
+def _under(attack: ModelAttack, item_id: str) -> dict[str, Any]:
+    """What tells a row under an attack from the plain row. What the base does under the attack is not known."""
+    return {
+        "item_id": attack.item_id(item_id),
+        "condition": attack.name,
+        "base_response": "",
+        "base_correct": False,
+    }
 
 
 def _samples(
@@ -141,21 +161,8 @@ def _choices(lm: EvaluatorLM, asked: Sequence[tuple[str, str]]) -> dict[str, lis
 
 def _kept(probe: Probe, primitives: Scored, sample: dict[str, Any]) -> dict[str, Any]:
     """The columns that every row has: the probe and the primitives of its reference; no value yet."""
-    return {
-        "item_id": probe.item_id,
-        "subject_key": probe.subject_key,
-        "kind": probe.kind,
-        "condition": probe.condition,
-        "split_role": probe.split_role,
-        "relation": probe.relation,
-        "subject": probe.subject,
-        "topic": probe.topic,
-        "prompt": probe.prompt,
-        "reference": probe.reference,
-        "base_response": probe.base_response,
-        "base_correct": probe.base_correct,
-        "base_logprob": probe.base_logprob,
-        "aliases": list(probe.aliases),
+    return _probe_columns(probe) | {
+        **_NOTHING_MEASURED,
         "n_tokens": len(primitives.logprobs),
         "answer_start": 0,
         "answer_end": len(primitives.logprobs),
@@ -166,5 +173,16 @@ def _kept(probe: Probe, primitives: Scored, sample: dict[str, Any]) -> dict[str,
         "token_means": list(primitives.means) or None,
         "token_variances": list(primitives.variances) or None,
         "prompt_sha256": sample["prompt_hash"],
-        **dict.fromkeys(("choices", "choice_logprobs", "choice_tokens", *VALUE_NAMES)),
     }
+
+
+def _probe_columns(probe: Probe) -> dict[str, Any]:
+    """The columns that the probe brings: those of the trace that are named as its fields."""
+    return {name: value for name, value in probe.model_dump().items() if name in TRACE_SCHEMA.names} | {
+        "aliases": list(probe.aliases),
+        "condition": probe.condition,
+    }
+
+
+#: Every column but the probe's own, empty.
+_NOTHING_MEASURED: dict[str, Any] = dict.fromkeys(name for name in TRACE_SCHEMA.names if name not in Probe.model_fields)

@@ -14,8 +14,8 @@ import numpy as np
 from evaluator.contract import MetricGroup
 from evaluator.measures.metrics.deviation import FloatArray, deviation_score
 from evaluator.measures.metrics.registry import Mean, Means, metric
+from evaluator.probes import FORGET_KINDS
 
-FORGET_KINDS = ("verbatim", "paraphrase")
 KEPT_KINDS = ("neighbour", "retain")
 
 MEANS: Mapping[str, Mean] = {

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from evaluator.attacks import Attack, attacks
 from evaluator.contract import MetricGroup, MetricInfo
 from evaluator.measures.metrics import axes
-from evaluator.measures.metrics.axes import FORGET_KINDS, harmonic_mean
+from evaluator.measures.metrics.axes import harmonic_mean
 from evaluator.measures.metrics.deviation import FloatArray
 from evaluator.measures.metrics.registry import Mean, Means, Metric, metrics_registered
-from evaluator.probes import PLAIN
+from evaluator.probes import FORGET_KINDS, PLAIN
 
 __all__ = ["COSTS", "MEANS", "METRICS", "FloatArray", "Mean", "Means", "Metric", "harmonic_mean", "metrics_under"]
 

@@ -77,6 +77,23 @@ def test_a_constant_refusal_of_the_forget_set_alone_scores_between(scored: dict[
     assert scored["constant_refusal"][1].division == "system"
 
 
+def test_an_attack_goes_from_the_release_to_a_column(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    job, scorecard = scored["base"]
+    rows = trace_read(job.out_dir / "trace.parquet")
+    shown = trace_read(job.out_dir / "trace_public.parquet")
+    assert {row["condition"] for row in rows} == {row["condition"] for row in shown} == {"", "cloze", "rounding_8bit"}
+    cloze = [row for row in rows if row["condition"] == "cloze"]
+    assert all(row["prompt"].endswith((" is", " the")) and row["leak"] == 1 for row in cloze)
+    columns = {info.key: info for info in scorecard.metrics}
+    assert columns["cloze"].group == columns["rounding_8bit"].group == "robustness"
+    assert values(scorecard)["cloze"] == 0 and values(scorecard)["rounding_8bit"] == 0, "the base tells what it knows"
+    server, refusals = scored["constant_refusal"]
+    assert values(refusals)["cloze"] is not None, "a server is asked in plain text too"
+    assert values(refusals)["rounding_8bit"] is None, "but its weights are not in our hands"
+    same = {row["item_id"] for row in trace_read(server.out_dir / "trace.parquet")}
+    assert same == {row["item_id"] for row in rows}, "or the two could not be ranked together"
+
+
 def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dict[str, tuple[Job, Scorecard]]) -> None:
     job, scorecard = scored["base"]
     whole, shown = trace_read(job.out_dir / "trace.parquet"), trace_read(job.out_dir / "trace_public.parquet")
