@@ -14,8 +14,8 @@ import structlog
 from django.db import connection, models, transaction
 from django.utils import timezone
 
+from leaderboard.accounts.viewers import Viewer
 from leaderboard.audit.models import START, AuditEntry
-from leaderboard.core.viewers import Viewer
 
 #: PostgreSQL's advisory lock of the chain's end: any number that nobody else here uses.
 _CHAIN_LOCK = 7_256_354

@@ -9,7 +9,7 @@ from simple_history.admin import SimpleHistoryAdmin
 
 from leaderboard.audit.services import actor_of, audit_record
 from leaderboard.benchmarks.models import Release
-from leaderboard.runs.doorbell import BOARD_PUBLISH, doorbell_ring
+from leaderboard.core.task_messages import BOARD_PUBLISH, task_send
 
 
 @admin.register(Release)
@@ -32,5 +32,5 @@ class ReleaseAdmin(SimpleHistoryAdmin):
     def publish(self, request: HttpRequest, queryset: QuerySet[Release]) -> None:
         for release in queryset:
             audit_record(actor=actor_of(request.user), action="board.publish", target=release)
-            doorbell_ring(BOARD_PUBLISH, release.slug)
+            task_send(BOARD_PUBLISH, release.slug)
         self.message_user(request, f"{queryset.count()} boards will be published by a worker", messages.SUCCESS)

@@ -21,10 +21,10 @@ from leaderboard.audit.services import audit_record, audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
 from leaderboard.boards.selectors import board_latest
+from leaderboard.core.evaluator_process import evaluator_call
+from leaderboard.core.locks import lock_hold
 from leaderboard.methods.models import Kind, Submission, SubmissionState
-from leaderboard.runs.evaluator import evaluator_call
 from leaderboard.runs.models import Run
-from leaderboard.runs.slots import lock_hold
 from leaderboard.runs.states import RunState
 from leaderboard.traces.selectors import trace_open
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderboard.core.viewers import Viewer, is_organiser
+from leaderboard.accounts.viewers import Viewer, is_organiser
 from leaderboard.methods.models import Method, Submission, SubmissionState
 
 

@@ -1,46 +1,10 @@
-"""Reads of methods and submissions."""
+"""Reads of methods."""
 
 from __future__ import annotations
 
-from django.db.models import Count, Max, Prefetch, Q, QuerySet
-
-from leaderboard.accounts.models import User
-from leaderboard.methods.models import Method, Submission
-from leaderboard.runs.models import Run
-from leaderboard.runs.states import RunState
-
-
-def method_list() -> QuerySet[Method]:
-    """Methods by name, with `n_submissions`, `n_scored` (runs) and `last_submitted_at`."""
-    return Method.objects.select_related("owner").annotate(
-        n_submissions=Count("submissions", distinct=True),
-        n_scored=Count("submissions__runs", filter=Q(submissions__runs__state=RunState.SCORED), distinct=True),
-        last_submitted_at=Max("submissions__created_at"),
-    )
+from leaderboard.methods.models import Method
 
 
 def method_get(*, slug: str) -> Method:
     """One method. Raises `Method.DoesNotExist`."""
     return Method.objects.select_related("owner").get(slug=slug)
-
-
-def submission_list(
-    *, method: Method | None = None, submitter: User | None = None, state: str | None = None
-) -> QuerySet[Submission]:
-    """Submissions, newest first, with method, submitter, releases and runs (each with its release) at hand."""
-    runs = Run.objects.select_related("release").order_by("release__slug", "seed")
-    found = Submission.objects.select_related("method", "submitter").prefetch_related(
-        "releases", Prefetch("runs", queryset=runs)
-    )
-    if method is not None:
-        found = found.filter(method=method)
-    if submitter is not None:
-        found = found.filter(submitter=submitter)
-    if state is not None:
-        found = found.filter(state=state)
-    return found
-
-
-def submission_get(*, submission_id: str) -> Submission:
-    """One submission as in `submission_list`. Raises `Submission.DoesNotExist`."""
-    return submission_list().get(id=submission_id)

@@ -12,7 +12,6 @@ from leaderboard.core.admin import ReadOnlyAdmin, ReadOnlyInline
 from leaderboard.core.problems import Refused
 from leaderboard.runs import services
 from leaderboard.runs.models import Run, RunEvent, Score, Worker
-from leaderboard.traces.models import TraceFile
 
 
 class RunEventInline(ReadOnlyInline):
@@ -21,10 +20,6 @@ class RunEventInline(ReadOnlyInline):
 
 class ScoreInline(ReadOnlyInline):
     model = Score
-
-
-class TraceInline(ReadOnlyInline):
-    model = TraceFile
 
 
 @admin.register(Run)
@@ -43,7 +38,7 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = ("state", "failure_code", "release")
     search_fields = ("id", "submission__id", "submission__method__name")
     list_select_related = ("submission__method", "release")
-    inlines = (RunEventInline, ScoreInline, TraceInline)
+    inlines = (RunEventInline, ScoreInline)
     actions = ("cancel", "retry")
     exclude = ("detail", "log_tail")  # on the run's own page, where a look at a hidden run is recorded
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from leaderboard.accounts.viewers import Viewer
 from leaderboard.audit.services import actor_of, audit_record
-from leaderboard.core.viewers import Viewer
 from leaderboard.runs.models import Run
 from leaderboard.runs.policies import may_look, sees_details
 from leaderboard.runs.selectors import run_folder

@@ -9,8 +9,8 @@ from django.conf import settings
 
 from evaluator.contract import REMEDIES, FailureCode
 from evaluator.contract.disclosure import Reader, Sight, duration_shown, number_shown, sight
+from leaderboard.accounts.viewers import Viewer, is_organiser
 from leaderboard.core.problems import Problem, problem_make
-from leaderboard.core.viewers import Viewer, is_organiser
 from leaderboard.runs.models import Run, Score
 from leaderboard.runs.states import ACTIVE, RETRYABLE, RunState
 

@@ -16,19 +16,17 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from evaluator.contract import PLATFORM_FAILURES, FailureCode, Receipt, Scorecard
+from evaluator.contract import PLATFORM_FAILURES, FailureCode
 from leaderboard.accounts.models import User
 from leaderboard.audit.services import audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Conflict, NotAllowed, problem_make
+from leaderboard.core.task_messages import RUN_NEXT, task_send
 from leaderboard.methods.models import Submission
 from leaderboard.runs import policies
-from leaderboard.runs.doorbell import BOARD_PUBLISH, RUN_NEXT, doorbell_ring
-from leaderboard.runs.models import Run, RunEvent, Score
+from leaderboard.runs.models import Run, RunEvent
 from leaderboard.runs.selectors import run_claimable
 from leaderboard.runs.states import ACTIVE, FINAL, RunState, sources_of
-from leaderboard.traces.models import TraceFile
-from leaderboard.traces.store import StoredTrace
 
 logger = structlog.get_logger(__name__)
 
@@ -73,7 +71,7 @@ def run_enqueue(
             return Run.objects.get(submission=submission, release=release, seed=seed)
         RunEvent.objects.create(run=run, to_state=RunState.QUEUED, actor=actor)
         if waits_for is None:
-            doorbell_ring(RUN_NEXT, run.id)
+            task_send(RUN_NEXT, run.id)
     return run
 
 
@@ -130,9 +128,9 @@ def run_heartbeat(
         lease_expires_at=now + timedelta(seconds=hold_s or settings.RUN_LEASE_TTL_S),
         deadline_at=F("deadline_at") if left_s is None else now + timedelta(seconds=left_s),
         suspected_at=None,
-        stage=_text(stage)[:20],
+        stage=text_storable(stage)[:20],
         fraction=min(max(fraction, 0.0), 1.0),
-        message=_text(message)[:300],
+        message=text_storable(message)[:300],
     )
     if not changed:
         raise LeaseLost(lease.run_id)
@@ -145,51 +143,6 @@ def run_advance(*, lease: Lease, target: RunState) -> None:
         return
     if not Run.objects.filter(id=lease.run_id, fence=lease.fence, state=target).exists():
         raise LeaseLost(lease.run_id)
-
-
-def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: StoredTrace, log_tail: str = "") -> Run:
-    """SCORED, with scores, receipt and trace pointer, all or nothing. Raises `LeaseLost`.
-
-    Done again by the same lease it changes nothing: a commit whose answer got lost is asked for twice.
-    """
-    with audited():
-        done = Run.objects.filter(id=lease.run_id, fence=lease.fence, state=RunState.SCORED, trace__path=trace.path)
-        if (run := done.first()) is not None:
-            return run
-        changed = run_transition(
-            run_id=lease.run_id,
-            target=RunState.SCORED,
-            actor=lease.owner,
-            fence=lease.fence,
-            evaluator=scorecard.evaluator,
-            scorecard=scorecard.model_dump(mode="json"),
-            receipt=receipt.model_dump(mode="json"),
-            log_tail=_text(log_tail)[-LOG_TAIL_BYTES:],
-            stage="done",
-            fraction=1.0,
-            message="",
-            finished_at=timezone.now(),
-        )
-        if not changed:
-            raise LeaseLost(lease.run_id)
-        run = Run.objects.select_related("release").get(id=lease.run_id)
-        for score in scorecard.scores:
-            fields = {k: getattr(score, k) for k in ("version", "value", "low", "high", "n_items", "n_subjects")}
-            Score.objects.update_or_create(run=run, key=score.key, defaults=fields)
-        TraceFile.objects.update_or_create(
-            run=run,
-            defaults={
-                "path": trace.path,
-                "sha256": trace.sha256,
-                "size": trace.size,
-                "rows": trace.rows,
-                "redacted": trace.redacted,
-            },
-        )
-        for follower in run.followers.filter(state=RunState.QUEUED):
-            doorbell_ring(RUN_NEXT, follower.id)
-        doorbell_ring(BOARD_PUBLISH, run.release.slug)
-    return run
 
 
 def run_fail(*, lease: Lease, code: FailureCode, detail: str = "", log_tail: str = "", reason: str = "") -> RunState:
@@ -263,15 +216,15 @@ def run_end(
             lease_expires_at=None,
             failure_code="" if requeued or code is None else code.value,
             reason="" if requeued else reason,
-            detail=_text(detail)[-LOG_TAIL_BYTES:],
-            log_tail=_text(log_tail)[-LOG_TAIL_BYTES:],
+            detail=text_storable(detail)[-LOG_TAIL_BYTES:],
+            log_tail=text_storable(log_tail)[-LOG_TAIL_BYTES:],
             finished_at=None if requeued else now,
             queued_at=now + timedelta(seconds=settings.RUN_BACKOFF_S * attempt) if requeued else F("queued_at"),
             rung_at=None if requeued else F("rung_at"),
             needs_sweep=needs_sweep,
         )
         if changed and requeued:
-            doorbell_ring(RUN_NEXT, run_id)
+            task_send(RUN_NEXT, run_id)
         elif changed:
             _followers_cancel(run_id, target)
     return changed
@@ -344,7 +297,7 @@ def run_transition(
     return True
 
 
-def _text(said: str) -> str:
+def text_storable(said: str) -> str:
     """Without the zero bytes that PostgreSQL refuses to store; a method chooses what it says."""
     return said.replace("\x00", "")
 
@@ -373,7 +326,7 @@ def _requeue(run: Run, actor: str, *, counted: bool) -> bool:
         queued_at=timezone.now(),
     )
     if changed:
-        doorbell_ring(RUN_NEXT, run.id)
+        task_send(RUN_NEXT, run.id)
     return changed
 
 

@@ -18,7 +18,7 @@ from evaluator.contract import HEAD_BYTES, archive_fault
 from leaderboard.accounts.models import User
 from leaderboard.audit.services import actor_of, audit_record, audited
 from leaderboard.core.problems import Conflict, Gone, NoSpace, Problem, Refused, TooLarge, problem_make
-from leaderboard.runs.doorbell import UPLOAD_FINISH, doorbell_ring
+from leaderboard.core.task_messages import UPLOAD_FINISH, task_send
 from leaderboard.uploads import files, policies, selectors
 from leaderboard.uploads.models import HELD, OPEN, Upload, UploadState
 
@@ -157,7 +157,7 @@ def uploads_sweep(*, now: datetime) -> int:
     )
     for upload in waiting:
         Upload.objects.filter(id=upload.id).update(updated_at=now)
-        doorbell_ring(UPLOAD_FINISH, upload.id)
+        task_send(UPLOAD_FINISH, upload.id)
     for upload in Upload.objects.filter(state__in=(UploadState.RECEIVING, UploadState.COMPLETE), expires_at__lt=now):
         if upload.state != UploadState.COMPLETE or not selectors.upload_submissions(upload).exists():
             changed += _drop(upload, "expired", before=now)
@@ -227,7 +227,7 @@ def _acknowledge(upload: Upload, end: int) -> int:
         changed = Upload.objects.filter(id=upload.id, state=UploadState.RECEIVING).update(**changes)
         if changed and end == upload.size:
             _moved(upload, UploadState.RECEIVING, UploadState.CHECKING, actor_of(upload.owner))
-            doorbell_ring(UPLOAD_FINISH, upload.id)
+            task_send(UPLOAD_FINISH, upload.id)
     return changed
 
 

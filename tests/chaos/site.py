@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _SUBMIT = """
 import json, sys
 from leaderboard.accounts.models import User
-from leaderboard.methods.services import submission_create
+from leaderboard.submissions.create import submission_create
 given = json.loads(sys.argv[1])
 user, _ = User.objects.get_or_create(username="ada")
 submission = submission_create(user=user, **given)

@@ -14,7 +14,7 @@ from tests.chaos.steps import STAGES, ended_once, reach, submit
 
 pytestmark = pytest.mark.chaos
 
-RUN_NEXT = "leaderboard.runs.tasks.run_next"
+RUN_NEXT = "leaderboard.worker.tasks.run_next"
 INSPECT = "leaderboard.methods.tasks.submission_inspect"
 PUBLISH = "leaderboard.boards.tasks.board_publish"
 

@@ -32,7 +32,7 @@ _SUBMIT_MANY = """
 import json, sys
 import django; django.setup()
 from leaderboard.accounts.models import User
-from leaderboard.methods.services import submission_create
+from leaderboard.submissions.create import submission_create
 for number, given in enumerate(json.load(sys.stdin)):
     # A submitter has a quota a day.
     user, _ = User.objects.get_or_create(username=f"ada{number // 3}")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +89,7 @@ def test_the_contract_needs_nothing_but_pydantic() -> None:
         ("the evaluator's command line", "import evaluator.__main__"),
         ("the client", "import evaluator.cli.palimpsest.app"),
         ("the site", "import django; django.setup(); import leaderboard.config.urls, leaderboard.config.wsgi"),
-        ("the worker", "import django; django.setup(); import leaderboard.config.celery, leaderboard.runs.tasks"),
+        ("the worker", "import django; django.setup(); import leaderboard.config.celery, leaderboard.worker.tasks"),
         ("the demo", "import deploy.demo.__main__"),
     ],
 )
@@ -109,3 +112,51 @@ def test_the_client_side_starts_without_django(module: str) -> None:
     program = f"import {module}, sys\nprint('django' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr or done.stdout
+
+
+# ---------------------------------------------------------------- floors
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter over the packages in `root`, by the contracts of our pyproject.toml."""
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def contracts() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    return found
+
+
+def test_every_room_knows_only_what_lies_below_it() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(contracts())} kept, 0 broken" in done.stdout
+
+
+def test_no_import_is_excused() -> None:
+    assert [contract["id"] for contract in contracts() if contract.get("ignore_imports")] == []
+
+
+@pytest.mark.parametrize(
+    ("room", "planted"),
+    [
+        ("leaderboard/core/ids.py", "from leaderboard.boards.services import board_publish"),
+        ("leaderboard/boards/figures.py", "from leaderboard.submissions.create import submission_create"),
+        ("evaluator/model/base.py", "def late() -> None:\n    import evaluator.benchmark.build"),
+    ],
+)
+def test_a_planted_import_is_found_even_inside_a_function(room: str, planted: str, tmp_path: Path) -> None:
+    for world in ("evaluator", "leaderboard"):
+        shutil.copytree(ROOT / world, tmp_path / world, ignore=shutil.ignore_patterns("__pycache__", "data", "static"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / room).open("a") as file:
+        file.write(f"\n\n{planted}\n")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1 and "1 broken" in done.stdout, done.stdout
+    assert room.removesuffix(".py").replace("/", ".") in done.stdout

@@ -13,9 +13,10 @@ from django.utils import timezone
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
 from leaderboard.methods.models import Submission, SubmissionState
-from leaderboard.methods.services import submission_create, submission_inspect
-from leaderboard.runs import worker
 from leaderboard.runs.models import Run
+from leaderboard.submissions.create import submission_create
+from leaderboard.submissions.inspect import submission_inspect
+from leaderboard.worker import execute as worker
 
 PROTOCOL = Path(__file__).with_name("protocol_evaluator.py")
 

@@ -13,9 +13,9 @@ from leaderboard.accounts.models import User
 from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.services import board_publish
-from leaderboard.runs import worker
 from leaderboard.runs.models import Run, Worker
 from leaderboard.runs.states import RunState
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import Submit, digest_make, manifest_make
 
 pytestmark = pytest.mark.django_db

@@ -26,11 +26,13 @@ from leaderboard.boards.services import board_publish
 from leaderboard.core.append_only import AppendOnlyError, AppendOnlyModel, guards_drop, guards_make
 from leaderboard.core.problems import Conflict
 from leaderboard.methods.models import Method, SubmissionState
-from leaderboard.methods.services import submission_withdraw
-from leaderboard.runs import reaper, services, worker
+from leaderboard.runs import services
 from leaderboard.runs.models import Run, RunEvent
 from leaderboard.runs.states import RunState
+from leaderboard.submissions.withdraw import submission_withdraw
 from leaderboard.uploads.services import upload_finish
+from leaderboard.worker import execute as worker
+from leaderboard.worker import reaper
 from tests.leaderboard.conftest import Submit
 from tests.leaderboard.test_house import card, cards_write
 from tests.leaderboard.uploads.conftest import archive_make, tus_of

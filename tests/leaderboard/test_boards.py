@@ -11,9 +11,10 @@ from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
 from leaderboard.boards.selectors import board_latest, board_list, board_revision
 from leaderboard.boards.services import RankingFailed, board_publish, boards_refresh
+from leaderboard.core import task_messages as doorbell
 from leaderboard.core.append_only import AppendOnlyError
-from leaderboard.methods.services import submission_withdraw
-from leaderboard.runs import doorbell, worker
+from leaderboard.submissions.withdraw import submission_withdraw
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import Submit
 
 pytestmark = pytest.mark.django_db

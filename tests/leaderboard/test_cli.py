@@ -20,9 +20,9 @@ from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.services import board_publish
 from leaderboard.methods.models import Method, Submission
-from leaderboard.methods.services import submission_inspect
-from leaderboard.runs import worker
 from leaderboard.runs.models import Run, Worker
+from leaderboard.submissions.inspect import submission_inspect
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import Submit, digest_make
 
 pytestmark = pytest.mark.django_db(transaction=True)

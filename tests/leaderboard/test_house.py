@@ -21,7 +21,7 @@ from leaderboard.benchmarks.services import release_import
 from leaderboard.config.celery import app
 from leaderboard.core.home import secret_key_load
 from leaderboard.core.problems import Refused
-from leaderboard.runs import worker
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import Submit
 
 ROOT = Path(__file__).parents[2]
@@ -99,13 +99,8 @@ def test_the_queue_reads_the_projects_settings() -> None:
     assert 0.05 <= app.conf.broker_transport_options["polling_interval"] <= 0.5
     assert app.conf.beat_schedule["reap"]["schedule"] == 10.0
     app.loader.import_default_modules()
-    wanted = {
-        "runs.tasks.run_next",
-        "runs.tasks.reap",
-        "methods.tasks.submission_inspect",
-        "boards.tasks.board_publish",
-    }
-    assert {f"leaderboard.{name}" for name in wanted} <= set(app.tasks)
+    wanted = {"run_next", "reap", "submission_inspect", "upload_finish", "board_publish"}
+    assert {f"leaderboard.worker.tasks.{name}" for name in wanted} <= set(app.tasks)
 
 
 @pytest.mark.django_db

@@ -15,11 +15,11 @@ from evaluator.contract.disclosure import number_shown
 from leaderboard.accounts.models import User
 from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
-from leaderboard.runs import worker
 from leaderboard.runs.models import Run
 from leaderboard.runs.output import RunOutput, run_output
 from leaderboard.runs.policies import run_view
 from leaderboard.runs.selectors import run_get
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import Submit
 
 pytestmark = pytest.mark.django_db

@@ -18,13 +18,17 @@ from django.utils import timezone
 from evaluator.contract import FailureCode
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
+from leaderboard.core import task_messages as doorbell
 from leaderboard.core.append_only import AppendOnlyError
 from leaderboard.core.problems import Conflict, NotAllowed
 from leaderboard.methods.models import Submission, SubmissionState
-from leaderboard.runs import doorbell, reaper, services
+from leaderboard.runs import services
 from leaderboard.runs.models import Run
 from leaderboard.runs.services import Lease, LeaseLost
 from leaderboard.runs.states import ACTIVE, FINAL, TRANSITIONS, RunState
+from leaderboard.submissions import inspect
+from leaderboard.submissions.create import submission_create
+from leaderboard.worker import reaper
 from tests.leaderboard.conftest import Submit, digest_make, manifest_make
 
 pytestmark = pytest.mark.django_db
@@ -281,7 +285,7 @@ def test_what_a_dead_worker_left_is_swept_on_its_host(queued: Run, tmp_path: Pat
 def test_a_submission_whose_inspector_died_is_inspected_again(
     user: User, public: Release, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
-    from leaderboard.methods.services import submission_create
+    from leaderboard.submissions.create import submission_create
 
     submission = submission_create(
         user=user, image=digest_make(), manifest=manifest_make(), releases=[public.slug], tryout=False
@@ -301,16 +305,14 @@ def test_an_inspection_that_beats_is_not_taken_away_however_long_it_takes(
     user: User, public: Release, settings: Any
 ) -> None:
     """And one whose worker was killed waits a minute, not as long as the largest image may take."""
-    from leaderboard.methods import services as method_services
-
-    submission = method_services.submission_create(
+    submission = submission_create(
         user=user, image=digest_make(), manifest=manifest_make(), releases=[public.slug], tryout=False
     )
     old = timezone.now() - timedelta(seconds=2 * settings.RUN_LEASE_TTL_S + 5)
     Submission.objects.filter(id=submission.id).update(state=SubmissionState.INSPECTING, updated_at=old)
     settings.RUN_HEARTBEAT_S = 0.1
     settings.EVALUATOR_COMMAND = [sys.executable, "-c", "import time; time.sleep(0.5); print('{}')"]
-    answer = method_services._inspect(submission)
+    answer = inspect._inspect(submission)
     assert (answer.code, answer.stdout) == (0, "{}\n")
     reaper.reap_uninspected(now=timezone.now())
     submission.refresh_from_db()
@@ -371,7 +373,7 @@ def test_a_submitter_retries_their_own_run_twice_and_only_after_a_failure_of_the
 
 
 def test_a_retried_run_costs_no_quota(queued: Run, user: User) -> None:
-    from leaderboard.methods.checks import quota_left
+    from leaderboard.submissions.checks import quota_left
 
     before = quota_left(user)
     put(queued, RunState.FAILED_PLATFORM, attempt=3)

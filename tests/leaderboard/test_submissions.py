@@ -11,15 +11,14 @@ from leaderboard.audit.models import AuditEntry
 from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Duplicate, NotAllowed, QuotaSpent, Refused
 from leaderboard.methods.models import Method, Submission, SubmissionState
-from leaderboard.methods.services import (
-    method_register,
-    submission_create,
-    submission_inspect,
-    submission_withdraw,
-)
-from leaderboard.runs import services, worker
+from leaderboard.methods.services import method_register
+from leaderboard.runs import services
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import RunState
+from leaderboard.submissions.create import submission_create
+from leaderboard.submissions.inspect import submission_inspect
+from leaderboard.submissions.withdraw import submission_withdraw
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import Submit, digest_make, manifest_make
 
 pytestmark = pytest.mark.django_db

@@ -13,11 +13,11 @@ import pytest
 from django.core.files.storage import default_storage
 
 from leaderboard.benchmarks.models import Release
-from leaderboard.runs import worker
 from leaderboard.runs.selectors import run_get
 from leaderboard.traces.models import TraceFile
 from leaderboard.traces.selectors import trace_jsonl_gz, trace_page, trace_row
 from leaderboard.traces.store import TraceRefused, trace_store
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import Submit
 
 pytestmark = pytest.mark.django_db

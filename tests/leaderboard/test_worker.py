@@ -16,10 +16,12 @@ from django.utils import timezone
 from structlog.testing import capture_logs
 
 from leaderboard.benchmarks.models import Release
-from leaderboard.runs import reaper, services, worker
+from leaderboard.runs import services
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import RunState
 from leaderboard.traces.selectors import trace_open
+from leaderboard.worker import execute as worker
+from leaderboard.worker import reaper
 from tests.leaderboard.conftest import Submit
 
 pytestmark = pytest.mark.django_db
@@ -180,7 +182,7 @@ def test_a_commit_whose_answer_got_lost_is_done_once(
     queued: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The connection broke after the server had committed: the worker cannot know, asks again, and changes nothing."""
-    original, lost = services.run_finish, []
+    original, lost = worker.run_finish, []
 
     def finish_and_lose(**kwargs: Any) -> Run:
         run = original(**kwargs)
@@ -189,7 +191,7 @@ def test_a_commit_whose_answer_got_lost_is_done_once(
             raise OperationalError("server closed the connection unexpectedly")
         return run
 
-    monkeypatch.setattr(services, "run_finish", finish_and_lose)
+    monkeypatch.setattr(worker, "run_finish", finish_and_lose)
     worker.work_until_empty()
     queued.refresh_from_db()
     assert len(lost) == 1
@@ -202,7 +204,7 @@ def test_a_commit_whose_answer_got_lost_is_done_once(
 def test_an_ingest_that_comes_too_late_leaves_no_file_and_one_that_died_leaves_none_either(
     queued: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    original, once = services.run_finish, []
+    original, once = worker.run_finish, []
 
     def lose_the_run_first(**kwargs: Any) -> Run:
         if not once:
@@ -212,7 +214,7 @@ def test_an_ingest_that_comes_too_late_leaves_no_file_and_one_that_died_leaves_n
         return original(**kwargs)
 
     long_ago = queued.created_at - timedelta(hours=1)
-    monkeypatch.setattr(services, "run_finish", lose_the_run_first)
+    monkeypatch.setattr(worker, "run_finish", lose_the_run_first)
     lease = services.run_claim(owner=worker.worker_name(), host="h")
     assert lease is not None
     worker.run_execute(lease)
@@ -236,7 +238,7 @@ def test_a_database_that_stays_away_for_too_long_leaves_the_run_to_the_reaper(
     def away(**_: Any) -> Run:
         raise OperationalError("the database system is starting up")
 
-    monkeypatch.setattr(services, "run_finish", away)
+    monkeypatch.setattr(worker, "run_finish", away)
     assert worker.work_until_empty() == 1  # the worker is alive
     queued.refresh_from_db()
     assert queued.state == RunState.SCORING
@@ -252,7 +254,7 @@ def test_a_worker_without_room_takes_no_run_until_there_is_some(queued: Run, set
 
 
 def test_only_one_run_at_a_time_on_a_host(queued: Run) -> None:
-    from leaderboard.runs.slots import slot_take
+    from leaderboard.worker.capacity import slot_take
 
     with slot_take() as mine:
         assert mine

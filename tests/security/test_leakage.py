@@ -28,10 +28,10 @@ from evaluator.contract.values import VALUE_NAMES, names_of
 from evaluator.measures.score import cost_shown
 from evaluator.trace.table import TRACE_SCHEMA, WITHHELD, trace_redact
 from leaderboard.benchmarks.models import Release
-from leaderboard.runs import worker
 from leaderboard.runs.models import Run
 from leaderboard.runs.policies import run_view
 from leaderboard.runs.selectors import run_get
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import _site, hidden, submit, user  # noqa: F401
 from tests.leaderboard.pages.conftest import snapshot_make
 

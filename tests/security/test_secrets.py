@@ -23,8 +23,8 @@ from leaderboard.core import secrets
 from leaderboard.core.logs import RedactingFormatter
 from leaderboard.core.secrets import secrets_redact
 from leaderboard.methods.models import Submission
-from leaderboard.methods.services import submission_inspect
-from leaderboard.runs import worker
+from leaderboard.submissions.inspect import submission_inspect
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import _site, digest_make, manifest_make, public, user  # noqa: F401
 from tests.leaderboard.test_cli import MANIFEST, Shell
 
@@ -134,7 +134,7 @@ def test_no_secret_is_written_down_on_the_whole_way_of_a_submission(
         structlog.get_logger("ours").error("away", url=SECRETS["DATABASE_URL"], password=PASSWORD, key=PRIVATE_KEY)
         raise RuntimeError(f"{SECRETS['SECRET_KEY']} {SECRETS['BROKER_URL']} sessionid={session}")
 
-    monkeypatch.setattr("leaderboard.runs.views.run_view", broken)
+    monkeypatch.setattr("leaderboard.pages.runs.run_view", broken)
     monkeypatch.setattr("leaderboard.api.views.runs.run_view", broken)
     client.raise_request_exception = False
     assert site_settings.DEBUG is False

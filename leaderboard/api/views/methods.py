@@ -11,8 +11,8 @@ from rest_framework.response import Response
 
 from leaderboard.api.schema import answers, extend_schema
 from leaderboard.methods.models import Kind, Method
-from leaderboard.methods.selectors import method_list
 from leaderboard.methods.services import method_register
+from leaderboard.submissions.selectors import method_list
 
 
 class MethodSerializer(serializers.ModelSerializer[Method]):

@@ -16,9 +16,10 @@ from leaderboard.api.errors import ProblemSerializer
 from leaderboard.api.schema import answers, extend_schema
 from leaderboard.methods import policies
 from leaderboard.methods.models import Submission
-from leaderboard.methods.selectors import submission_list
-from leaderboard.methods.services import submission_create, submission_withdraw
 from leaderboard.runs.models import Run
+from leaderboard.submissions.create import submission_create
+from leaderboard.submissions.selectors import submission_list
+from leaderboard.submissions.withdraw import submission_withdraw
 
 
 class RunBriefSerializer(serializers.ModelSerializer[Run]):

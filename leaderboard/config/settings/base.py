@@ -52,6 +52,9 @@ INSTALLED_APPS = [
     "leaderboard.runs",
     "leaderboard.boards",
     "leaderboard.traces",
+    "leaderboard.submissions",
+    "leaderboard.worker",
+    "leaderboard.pages",
     "leaderboard.api",
 ]
 
@@ -201,7 +204,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
-    "reap": {"task": "leaderboard.runs.tasks.reap", "schedule": 10.0, "options": {"expires": 9}},
+    "reap": {"task": "leaderboard.worker.tasks.reap", "schedule": 10.0, "options": {"expires": 9}},
 }
 
 # --- the evaluator, always a process of its own ----------------------------------------------------------------------

@@ -8,8 +8,8 @@ import pytest
 
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
-from leaderboard.runs import worker
 from leaderboard.runs.models import Run
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import Submit
 
 HOSTILE = '=HYPERLINK("http://evil")<script>alert(1)</script>'

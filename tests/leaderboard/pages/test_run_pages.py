@@ -250,7 +250,8 @@ def test_the_submission_page_follows_the_inspection(client: Client, queued: Run)
 def test_reasons_of_a_refusal_are_for_its_submitter(
     client: Client, user: User, submit: Submit, public: Release
 ) -> None:
-    from leaderboard.methods.services import submission_create, submission_inspect
+    from leaderboard.submissions.create import submission_create
+    from leaderboard.submissions.inspect import submission_inspect
     from tests.leaderboard.conftest import manifest_make
 
     made = submission_create(user=user, image="sha256:" + "0" * 64, manifest=manifest_make(), releases=[public.slug])

@@ -13,8 +13,8 @@ from django.test import Client
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
 from leaderboard.methods.models import Submission
-from leaderboard.methods.services import submission_inspect
 from leaderboard.methods.toml import manifest_toml
+from leaderboard.submissions.inspect import submission_inspect
 from tests.leaderboard.conftest import digest_make, manifest_make
 
 pytestmark = pytest.mark.django_db

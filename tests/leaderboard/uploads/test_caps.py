@@ -15,11 +15,13 @@ from django.utils import timezone
 
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
-from leaderboard.methods.services import submission_create, submission_inspect, submission_withdraw
-from leaderboard.runs.reaper import reap
+from leaderboard.submissions.create import submission_create
+from leaderboard.submissions.inspect import submission_inspect
+from leaderboard.submissions.withdraw import submission_withdraw
 from leaderboard.uploads import files
 from leaderboard.uploads.models import Upload
 from leaderboard.uploads.services import upload_finish, uploads_sweep
+from leaderboard.worker.reaper import reap
 from tests.leaderboard.conftest import manifest_make
 from tests.leaderboard.uploads.conftest import Tus, archive_make
 

@@ -12,10 +12,11 @@ from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Duplicate, Refused
 from leaderboard.methods.models import Submission, SubmissionState
-from leaderboard.methods.services import submission_create, submission_inspect
-from leaderboard.runs import worker
+from leaderboard.submissions.create import submission_create
+from leaderboard.submissions.inspect import submission_inspect
 from leaderboard.uploads.models import Upload
 from leaderboard.uploads.services import upload_finish
+from leaderboard.worker import execute as worker
 from tests.leaderboard.conftest import digest_make, manifest_make
 from tests.leaderboard.uploads.conftest import Tus, archive_make
 

@@ -16,15 +16,15 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from evaluator.contract import FailureCode
+from leaderboard.core.task_messages import RUN_NEXT, SUBMISSION_INSPECT, task_send
 from leaderboard.methods.models import Submission, SubmissionState
-from leaderboard.methods.services import submission_move
 from leaderboard.runs import services
-from leaderboard.runs.doorbell import RUN_NEXT, SUBMISSION_INSPECT, doorbell_ring
 from leaderboard.runs.models import Run, Worker
 from leaderboard.runs.selectors import run_claimable
 from leaderboard.runs.states import ACTIVE, RunState
-from leaderboard.runs.worker import run_sweep
+from leaderboard.submissions.move import submission_move
 from leaderboard.uploads.services import uploads_sweep
+from leaderboard.worker.execute import run_sweep
 
 logger = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ def reap_never_started(*, now: datetime) -> int:
     if first is None:
         return 0
     rung = Run.objects.filter(id__in=list(waiting.values_list("id", flat=True))).update(rung_at=now)
-    doorbell_ring(RUN_NEXT, first.id)
+    task_send(RUN_NEXT, first.id)
     return rung
 
 
@@ -137,7 +137,7 @@ def reap_uninspected(*, now: datetime) -> int:
     found = list(Submission.objects.filter(unsure, state=SubmissionState.SUBMITTED).values_list("id", flat=True))
     Submission.objects.filter(id__in=found).update(updated_at=now)
     for ident in found:
-        doorbell_ring(SUBMISSION_INSPECT, ident)
+        task_send(SUBMISSION_INSPECT, ident)
     return len(found)
 
 

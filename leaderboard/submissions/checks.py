@@ -154,3 +154,10 @@ def quota_left(user: User) -> int:
         .count()
     )
     return int(settings.SUBMISSIONS_PER_DAY) - spent
+
+
+def repeat_problem(image: str, earlier: Submission) -> Problem:
+    problem = f"was submitted already with this manifest: submission {earlier.id}"
+    return problem_make(
+        "image", image, problem, "follow the earlier one, or change the image or the manifest's version"
+    )

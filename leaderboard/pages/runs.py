@@ -16,8 +16,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from leaderboard.accounts.models import User
+from leaderboard.accounts.viewers import is_organiser
 from leaderboard.core.problems import Refused
-from leaderboard.core.viewers import is_organiser
 from leaderboard.runs import selectors, services
 from leaderboard.runs.forecast import queue_place, queue_places
 from leaderboard.runs.models import Run

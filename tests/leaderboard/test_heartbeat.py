@@ -12,10 +12,10 @@ from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
 from leaderboard.methods.models import Submission
-from leaderboard.methods.services import submission_create
 from leaderboard.runs.models import Run
-from leaderboard.runs.pulse import waits_unheard, work_unrung
 from leaderboard.runs.states import RunState
+from leaderboard.submissions.create import submission_create
+from leaderboard.worker.heartbeat import waits_unheard, work_unrung
 from tests.leaderboard.conftest import digest_make, manifest_make
 
 

@@ -46,16 +46,3 @@ def room_left() -> bool:
         return True
     logger.error("disk full; no run taken", free_mb=round(free_mb), needed_mb=settings.DISK_FREE_MIN_MB)
     return False
-
-
-@contextmanager
-def lock_hold(name: str) -> Iterator[None]:
-    """Hold the lock `name` of this host, waiting for it."""
-    folder = Path(settings.PALIMPSEST_HOME) / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

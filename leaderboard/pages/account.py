@@ -14,10 +14,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from knox.models import AuthToken
 
-from leaderboard.accounts.forms import TokenForm
 from leaderboard.accounts.models import User
 from leaderboard.audit.services import audited
-from leaderboard.methods.selectors import submission_list
+from leaderboard.pages.account_forms import TokenForm
+from leaderboard.submissions.selectors import submission_list
 
 
 @login_required

@@ -19,15 +19,16 @@ from django.conf import settings
 
 from evaluator.contract import FailureCode, Job, Limits, Progress, manifest_parse
 from leaderboard.core.db import DATABASE_AWAY, connections_renew, database_retry
+from leaderboard.core.evaluator_process import evaluator_call, evaluator_start, group_stop
 from leaderboard.runs import services
-from leaderboard.runs.evaluator import evaluator_call, evaluator_start, group_stop
-from leaderboard.runs.ingest import OutputsBad, file_tail, log_tail_read, outputs_take, progress_read
 from leaderboard.runs.models import Run
 from leaderboard.runs.selectors import run_folder, run_get
 from leaderboard.runs.services import Lease, LeaseLost
-from leaderboard.runs.slots import room_left, slot_take
 from leaderboard.runs.states import RunState
 from leaderboard.traces.store import TraceRefused, trace_discard, traces_prune
+from leaderboard.worker.capacity import room_left, slot_take
+from leaderboard.worker.finish import run_finish
+from leaderboard.worker.ingest import OutputsBad, file_tail, log_tail_read, outputs_take, progress_read
 
 logger = structlog.get_logger(__name__)
 
@@ -224,7 +225,7 @@ def _ingest(lease: Lease, run: Run, folder: Path) -> None:
     try:
         _patient(lambda: services.run_advance(lease=lease, target=RunState.SCORING))
         _patient(
-            lambda: services.run_finish(
+            lambda: run_finish(
                 lease=lease,
                 scorecard=outputs.scorecard,
                 receipt=outputs.receipt,

@@ -20,12 +20,13 @@ from leaderboard.boards.exports import bibtex
 from leaderboard.boards.selectors import board_list
 from leaderboard.boards.table import Column, Entry, columns_read, entries_read
 from leaderboard.core.problems import Problem, Refused
-from leaderboard.methods import checks, selectors, services
-from leaderboard.methods.forms import SubmissionForm, initial_of
 from leaderboard.methods.models import Division, Kind, Method, Submission, SubmissionState
 from leaderboard.methods.policies import may_see_problems, may_submit_for, may_withdraw
+from leaderboard.methods.selectors import method_get
 from leaderboard.methods.toml import manifest_toml
-from leaderboard.runs.views import STOP_POLLING
+from leaderboard.pages.runs import STOP_POLLING
+from leaderboard.pages.submission_form import SubmissionForm, initial_of
+from leaderboard.submissions import checks, create, selectors, withdraw
 from leaderboard.uploads.policies import max_bytes
 
 _SETTLED = {SubmissionState.REFUSED, SubmissionState.WITHDRAWN}
@@ -50,7 +51,7 @@ def method_list(request: HttpRequest) -> HttpResponse:
 def method_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """One method: what it is, what it scored where, what was submitted, how to repeat it."""
     try:
-        method = selectors.method_get(slug=slug)
+        method = method_get(slug=slug)
     except Method.DoesNotExist:
         raise Http404(f"There is no method “{slug}”.") from None
     submissions = list(selectors.submission_list(method=method)[:50])
@@ -182,7 +183,7 @@ def submission_toml(request: HttpRequest, submission_id: str) -> HttpResponse:
 def submission_withdraw(request: HttpRequest, submission_id: str) -> HttpResponse:
     """Takes a submission off the boards; its record stays."""
     try:
-        services.submission_withdraw(submission=_submission(submission_id), user=cast(User, request.user))
+        withdraw.submission_withdraw(submission=_submission(submission_id), user=cast(User, request.user))
     except Refused as refused:
         for problem in refused.problems:
             messages.error(request, f"{problem['field']} {problem['value']} {problem['problem']}: {problem['remedy']}.")
@@ -201,7 +202,7 @@ def submit(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             data = form.cleaned_data
             try:
-                submission = services.submission_create(
+                submission = create.submission_create(
                     user=user,
                     image=data["image"],
                     manifest=data["manifest_table"],

@@ -16,22 +16,24 @@ from django.db import DatabaseError, connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from leaderboard.boards.services import boards_refresh
 from leaderboard.core.db import connections_renew
 from leaderboard.methods.models import Submission, SubmissionState
-from leaderboard.runs import reaper
 from leaderboard.runs.models import Worker
 from leaderboard.runs.selectors import run_claimable
-from leaderboard.runs.worker import stopping, work_until_empty, worker_name
+from leaderboard.submissions.inspect import submission_inspect
+from leaderboard.worker import reaper
+from leaderboard.worker.execute import stopping, work_until_empty, worker_name
 
 logger = structlog.get_logger(__name__)
 
-#: Beat rings the reaper every 10 seconds; the pulse has it look at every third beat of its own.
+#: Beat rings the reaper every 10 seconds; the heartbeat has it look at every third beat of its own.
 _REAP_EVERY = 3
 #: Something that waits for so many times `RUN_RING_AFTER_S` was rung for, and nobody heard.
 _UNHEARD_RINGS = 2
 
 
-def worker_pulse() -> None:
+def worker_heartbeat() -> None:
     """Beat until the process stops: `/readyz` looks at the row, the reaper and `work_unrung` look at the queue."""
     started, count = timezone.now(), 0
     helper: threading.Thread | None = None
@@ -46,9 +48,9 @@ def worker_pulse() -> None:
                 helper = threading.Thread(target=work_unrung, name="unrung")  # not a daemon: it hands its run back
                 helper.start()
         except (DatabaseError, OSError) as error:  # never the end of this thread
-            logger.warning("database away; the pulse goes on", error=str(error).strip())
+            logger.warning("database away; the heartbeat goes on", error=str(error).strip())
         except Exception:
-            logger.exception("the pulse goes on")
+            logger.exception("the heartbeat goes on")
         count += 1
         stopping.wait(settings.WORKER_SILENT_S / 6)
 
@@ -62,9 +64,6 @@ def waits_unheard() -> bool:
 
 def work_unrung() -> None:
     """What the doorbell would have had done: inspect, work until the queue is empty or no slot is free, publish."""
-    from leaderboard.boards.services import boards_refresh
-    from leaderboard.methods.services import submission_inspect
-
     logger.info("the doorbell was not heard; working all the same")
     try:
         for ident in list(_uninspected().values_list("id", flat=True)):

@@ -1,0 +1,1 @@
+"""The worker: claims runs, starts the evaluator, takes in results, publishes boards, tidies up after crashes."""
