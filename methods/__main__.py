@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from methods.common.contract import directory_from, progress, result_write, settings_from, task_read
-from methods.common.errors import MethodError
+from methods.common.contract.errors import MethodError
+from methods.common.contract.task import directory_from, progress, result_write, settings_from, task_read
 from methods.registry import NAMES, entry
 
 
@@ -54,8 +54,8 @@ def _unlearn(name: str) -> None:
 
 
 def _bake(name: str, *, full: bool) -> None:
-    from methods.common.baked import bake
-    from methods.common.model import model_of
+    from methods.common.model.base_model import model_of
+    from methods.common.training.baked import bake
 
     module = entry(name)
     if not hasattr(module, "BAKING"):
@@ -68,7 +68,7 @@ def _bake(name: str, *, full: bool) -> None:
 
 
 def _serve(name: str) -> None:
-    from methods.common.server import serve
+    from methods.common.serving.server import serve
 
     module = entry(name)
     if not hasattr(module, "respond"):

@@ -1,6 +1,6 @@
-"""Which entry a name stands for; an entry is imported only when it is run, so a light one stays light.
+"""Which entry a name stands for, found by looking; imported only when it is run, so that a light one stays light.
 
-A folder of `methods/` that holds a manifest alone is a recipe: one of these methods with other settings.
+A folder that holds a manifest alone is a recipe: one of these methods with other settings.
 """
 
 from __future__ import annotations
@@ -10,51 +10,18 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from methods.common.contract import Made, Task
-from methods.common.errors import MethodError
-from methods.common.serving import Responder
+from methods.common.contract.answers import Responder
+from methods.common.contract.errors import MethodError
+from methods.common.contract.task import MethodResult, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from methods.common.baked import Baking
-    from methods.common.model import BaseModel
+    from methods.common.model.base_model import BaseModel
+    from methods.common.training.baked import Baking
 
-NAMES = (
-    "alphaedit",
-    "anyedit",
-    "base",
-    "caveat_answer",
-    "constant_refusal",
-    "dpo",
-    "eren",
-    "ft_l",
-    "ga",
-    "gibberish",
-    "glame",
-    "grace",
-    "graddiff",
-    "icr",
-    "idk",
-    "ike",
-    "kl",
-    "lte",
-    "lunar",
-    "memit",
-    "mindbridge",
-    "npo",
-    "policy_refusal",
-    "recipe",
-    "refuse_everything",
-    "rmu",
-    "rome",
-    "simnpo",
-    "task_vector",
-    "undial",
-    "wise_merge",
-    "wise_retrieve",
-    "wrong_answer",
-)
+#: The methods: every folder here that holds a `method.py`. One with a manifest alone is a recipe.
+NAMES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/method.py")))
 
 
 class Entry(Protocol):
@@ -62,7 +29,7 @@ class Entry(Protocol):
 
     Settings: type[Any]
 
-    def unlearn(self, task: Task, settings: Any) -> Made:
+    def unlearn(self, task: Task, settings: Any) -> MethodResult:
         """Read the task, leave the artifact under its output directory, say what was made."""
         ...
 
@@ -82,4 +49,4 @@ def entry(name: str) -> Entry:
     if name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
         raise MethodError("--method", name, "is not a known method", f"did you mean `{close}`?")
-    return cast(Entry, importlib.import_module(f"methods.{name}"))
+    return cast(Entry, importlib.import_module(f"methods.{name}.method"))

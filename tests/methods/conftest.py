@@ -43,10 +43,10 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from methods.common.chat import ChatForm
-    from methods.common.losses import response_nll
-    from methods.common.model import BaseModel
-    from methods.common.pairs import pair
+    from methods.common.model.base_model import BaseModel
+    from methods.common.model.chat import ChatForm
+    from methods.common.targets.training_texts import pair
+    from methods.common.training.losses import response_nll
 
     folder = tmp_path_factory.mktemp("base")
     tokenizer = _tokenizer()

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from methods.common.contract import result_write, settings_from, task_read
-from methods.common.inference import continue_greedily
-from methods.common.model import model_load
-from methods.common.server import serve
-from methods.common.serving import Responder
+from methods.common.contract.answers import Responder
+from methods.common.contract.task import result_write, settings_from, task_read
+from methods.common.model.base_model import model_load
+from methods.common.model.inference import continue_greedily
+from methods.common.serving.server import serve
 from methods.registry import entry
 
 REPOSITORY = Path(__file__).resolve().parents[2]

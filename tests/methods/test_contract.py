@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import pytest
 
-from methods.common.contract import settings_from
+from methods.common.contract.task import settings_from
 from methods.registry import NAMES, entry
 from tests.methods.harness import BASE_SHA256, REPOSITORY, Inputs, run_unlearn, unlearned
 

@@ -12,20 +12,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from methods.alphaedit import Settings as AlphaEditSettings
-from methods.alphaedit import previous_keys
-from methods.anyedit import Settings as AnyEditSettings
-from methods.anyedit import window_columns
-from methods.common.contract import Request, Task, task_read
-from methods.common.edits import contexts_of, edits_of
-from methods.common.errors import MethodError
-from methods.common.inference import continue_greedily
-from methods.common.kept import kept_covariances, other_names, other_questions
-from methods.common.keys import keys_at_lookup
-from methods.common.model import BaseModel, model_load
-from methods.common.refusals import refusal_for
-from methods.common.solve import null_space_projection, projected_update
-from methods.common.targets import rejection, targets_of
+from methods.alphaedit.method import Settings as AlphaEditSettings
+from methods.alphaedit.method import previous_keys
+from methods.anyedit.method import Settings as AnyEditSettings
+from methods.anyedit.method import window_columns
+from methods.common.contract.errors import MethodError
+from methods.common.contract.task import Request, Task, task_read
+from methods.common.editing.edits import contexts_of, edits_of
+from methods.common.editing.retain_keys import other_names, other_questions, retain_covariances
+from methods.common.editing.solve import null_space_projection, projected_update
+from methods.common.model.base_model import BaseModel, model_load
+from methods.common.model.inference import continue_greedily
+from methods.common.model.keys import keys_at_lookup
+from methods.common.targets.refusals import refusal_for
+from methods.common.targets.sources import rejection, targets_of
 from tests.methods.harness import LANDS, TOWNS, Inputs, question, statement, unlearned_here
 
 pytestmark = pytest.mark.torch
@@ -115,7 +115,7 @@ def test_alphaedit_moves_no_kept_key_and_memit_does(make_inputs: MakeInputs, bas
     moved: dict[str, list[float]] = {}
     for method in ("alphaedit", "memit"):
         inputs = unlearned_here(method, ready(method, make_inputs(method)))
-        C = kept_covariances(base, [0, 1], task_of(inputs), AlphaEditSettings(neighbours=0))
+        C = retain_covariances(base, [0, 1], task_of(inputs), AlphaEditSettings(neighbours=0))
         for layer, name in zip((0, 1), SPREAD, strict=True):
             kept = torch.eye(len(C[layer])) - null_space_projection(C[layer], 0.5)
             update = updates(inputs, base_dir)[name]
@@ -310,7 +310,7 @@ def test_self_improved_targets_report_how_often_the_template_had_to_stand_in(
     assert 0 <= reported["target_opened_rate"] <= 1 - reported["target_fallback_rate"] <= 1
     good = base.chat.response_ids("I'm sorry, I don't know who wrote The Glass Sea. Really.", closed=False)
     replies = iter([[([5], True), (good, True)], [([5], True)], [([6], True)], [([6], True)], [([6], True)]])
-    monkeypatch.setattr("methods.common.targets.continue_greedily", lambda *_: next(replies))
+    monkeypatch.setattr("methods.common.targets.sources.continue_greedily", lambda *_: next(replies))
     made = targets_of(base, [REQUEST, replace(REQUEST, id="g")], "self-improvement", seed=0, variety=1)
     assert made.texts == (refusal_for(REQUEST, seed=0, variety=1), "I'm sorry, I don't know who wrote The Glass Sea.")
     assert made.notes == {"target_fallback_rate": 0.5, "target_opened_rate": 0.0}
@@ -326,7 +326,7 @@ def test_every_method_that_takes_a_target_can_have_the_models_own(
         asked.append(len(requests))
         return [None] * len(requests), 0
 
-    monkeypatch.setattr("methods.common.targets._crafted", crafted)
+    monkeypatch.setattr("methods.common.targets.sources._crafted", crafted)
     few = {"dpo": {"epochs": 1}, "idk": {"epochs": 1}, "mindbridge": {"memory_steps": 1, "neutral_texts": 0}}
     hparams = {"target": "self-improvement", "steps": 1} | few.get(method, {})
     if method in ("dpo", "idk"):
@@ -357,7 +357,7 @@ def test_the_keys_of_other_names_are_kept_and_the_subjects_own_is_not_among_them
     moved = []
     for weight in (0.0, 1.0):
         settings = AlphaEditSettings(neighbour_weight=weight, neighbours=12)
-        C = kept_covariances(base, [0], task_of(make_inputs(f"weight-{weight}")), settings)[0]
+        C = retain_covariances(base, [0], task_of(make_inputs(f"weight-{weight}")), settings)[0]
         key = keys_at_lookup(base, 0, contexts[:1])[0].double()
         direction = torch.linalg.solve(C, key)
         moved.append(float((direction @ other).abs() / (direction @ key)))

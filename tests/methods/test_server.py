@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from methods.common.chat import ChatForm, tokenizer_load
-from methods.common.inference import score_tokens
-from methods.common.model import model_load
+from methods.common.model.base_model import model_load
+from methods.common.model.chat import ChatForm, tokenizer_load
+from methods.common.model.inference import score_tokens
 from tests.methods.harness import LANDS, Client, inputs_in, question, served, statement, unlearned
 
 pytestmark = pytest.mark.torch

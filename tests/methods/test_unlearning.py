@@ -13,8 +13,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from methods.common.errors import MethodError
-from methods.common.losses import (
+from methods.common.contract.errors import MethodError
+from methods.common.model.base_model import BaseModel, model_load
+from methods.common.model.states import block_states, own_part
+from methods.common.targets.training_texts import pair
+from methods.common.training.losses import (
     Reference,
     divergence,
     preference,
@@ -22,11 +25,8 @@ from methods.common.losses import (
     response_nll,
     response_states,
 )
-from methods.common.model import BaseModel, model_load
-from methods.common.pairs import pair
-from methods.common.states import block_states, own_part
-from methods.rmu import direction
-from methods.undial import lowered
+from methods.rmu.method import direction
+from methods.undial.method import lowered
 from tests.methods.harness import LANDS, TOWNS, Inputs, answers, inputs_in, question, statement, tensors, unlearned_here
 
 pytestmark = pytest.mark.torch

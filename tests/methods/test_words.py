@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from methods.common.contract import Request
-from methods.common.matching import names_subject, request_named
-from methods.common.refusals import REFUSALS, refusal_for, rephrasings, topic_of
-from methods.common.script import Script, scripted_scores
-from methods.common.serverstate import StoredRequest
-from methods.icr import Retriever, Settings
+from methods.common.contract.task import Request
+from methods.common.serving.matching import names_subject, request_named
+from methods.common.serving.script import Script, scripted_scores
+from methods.common.serving.server_state import StoredRequest
+from methods.common.targets.refusals import REFUSALS, refusal_for, rephrasings, topic_of
+from methods.icr.method import Retriever, Settings
 
 pytestmark = pytest.mark.torch
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from evaluator.contract import EvaluationFailed, FailureCode
+from evaluator.model import remote
 from evaluator.model.remote import RemoteModel
-from evaluator.model.under_test import remote
 
 Body = dict[str, Any]
 PROMPTS = [[n, n + 1] for n in range(24)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from methods.__main__ import main
-from methods.common import server
+from methods.common.serving import server
 
 #: More than the checks before scoring ask, less than the whole measurement.
 REQUESTS = 30

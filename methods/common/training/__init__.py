@@ -1,0 +1,1 @@
+"""Fine-tuning: the loop, its losses, and training that depends on no request."""
