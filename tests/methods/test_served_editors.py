@@ -64,7 +64,7 @@ REQUEST_INDEPENDENT = {"lte": "aligned", "recipe": "recipe"}
 
 
 @dataclass(frozen=True)
-class MethodResult:
+class Unlearned:
     """An entry after both of its roles, on two lands to forget and four to keep."""
 
     name: str
@@ -82,13 +82,13 @@ def base(base_dir: Path) -> BaseModel:
 
 
 @pytest.fixture(scope="module")
-def made(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], MethodResult]:
-    known: dict[str, MethodResult] = {}
+def made(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Unlearned]:
+    known: dict[str, Unlearned] = {}
 
-    def make(name: str) -> MethodResult:
+    def make(name: str) -> Unlearned:
         if name not in known:
             inputs = inputs_in(tmp_path_factory.mktemp(name) / "io", base_dir, hparams=SETTINGS[name])
-            known[name] = MethodResult(name, inputs, responder_of(name, inputs, base_dir))
+            known[name] = Unlearned(name, inputs, responder_of(name, inputs, base_dir))
         return known[name]
 
     return make
@@ -96,7 +96,7 @@ def made(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "lte"])
 def test_it_refuses_the_requests_and_leaves_the_other_lands_alone(
-    made: Callable[[str], MethodResult], base: BaseModel, name: str
+    made: Callable[[str], Unlearned], base: BaseModel, name: str
 ) -> None:
     entry = made(name)
     for land, town in zip(LANDS[:2], TOWNS[:2], strict=True):
@@ -110,7 +110,7 @@ def test_it_refuses_the_requests_and_leaves_the_other_lands_alone(
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_it_passes_every_check_that_the_platform_makes_of_a_server(
-    made: Callable[[str], MethodResult], base_dir: Path, name: str
+    made: Callable[[str], Unlearned], base_dir: Path, name: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, listening(made(name).responder, Path(folder) / "s") as socket:
         server_check(EvaluatorLM(RemoteModel(socket, seed=0), tokenizer_load(base_dir)))
@@ -118,7 +118,7 @@ def test_it_passes_every_check_that_the_platform_makes_of_a_server(
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name not in REQUEST_INDEPENDENT])
 def test_the_same_seed_leaves_the_same_bytes(
-    made: Callable[[str], MethodResult], make_inputs: MakeInputs, base_dir: Path, name: str
+    made: Callable[[str], Unlearned], make_inputs: MakeInputs, base_dir: Path, name: str
 ) -> None:
     again = make_inputs(hparams=SETTINGS[name])
     responder_of(name, again, base_dir)
@@ -181,7 +181,7 @@ def test_an_entry_that_trains_on_its_requests_cannot_be_baked(capsys: pytest.Cap
 
 @pytest.mark.parametrize("name", ["ike", "eren", "recipe", "mindbridge"])
 def test_what_is_put_before_a_question_is_invisible_in_the_arrays(
-    made: Callable[[str], MethodResult], base: BaseModel, name: str
+    made: Callable[[str], Unlearned], base: BaseModel, name: str
 ) -> None:
     prompt = base.chat.prompt_ids(question(LANDS[0]))
     row = (*prompt, *base.chat.response_ids(statement(LANDS[0])))
@@ -193,7 +193,7 @@ def test_what_is_put_before_a_question_is_invisible_in_the_arrays(
 
 @pytest.mark.parametrize("name", ["grace", "wise_merge", "wise_retrieve"])
 def test_a_question_that_is_not_routed_is_the_bases_own_bit_for_bit(
-    made: Callable[[str], MethodResult], base: BaseModel, name: str
+    made: Callable[[str], Unlearned], base: BaseModel, name: str
 ) -> None:
     for land in LANDS[3:6]:
         prompt = base.chat.prompt_ids(question(land))
@@ -205,7 +205,7 @@ def test_a_question_that_is_not_routed_is_the_bases_own_bit_for_bit(
 
 @pytest.mark.parametrize("name", ["grace", "wise_merge", "wise_retrieve"])
 def test_no_text_of_the_requests_is_left_in_the_state_of_a_side_memory(
-    made: Callable[[str], MethodResult], name: str
+    made: Callable[[str], Unlearned], name: str
 ) -> None:
     assert made(name).inputs.result()["stores_forget_text"] is False
     for content in made(name).inputs.files().values():
@@ -214,7 +214,7 @@ def test_no_text_of_the_requests_is_left_in_the_state_of_a_side_memory(
 
 
 def test_grace_changes_nothing_before_the_end_of_the_question(
-    made: Callable[[str], MethodResult], base: BaseModel
+    made: Callable[[str], Unlearned], base: BaseModel
 ) -> None:
     prompt = base.chat.prompt_ids(question(LANDS[0]))
     row = (*prompt, *base.chat.response_ids(statement(LANDS[0])))
@@ -236,21 +236,21 @@ def test_keys_of_grace_that_come_near_to_each_other_split_the_room_between_them(
 
 
 def test_a_later_step_of_grace_keeps_the_entries_of_the_step_before(
-    made: Callable[[str], MethodResult], make_inputs: MakeInputs, base_dir: Path, base: BaseModel
+    made: Callable[[str], Unlearned], make_inputs: MakeInputs, base_dir: Path, base: BaseModel
 ) -> None:
     second = make_inputs("second", step=1, n_steps=2, hparams=SETTINGS["grace"])
     (second.input_dir / "prev").symlink_to(made("grace").inputs.output_dir)
     second.lines(
         "forget", [{"id": "g", "prompt": question(LANDS[7]), "answer": statement(LANDS[7]), "subject": LANDS[7]}]
     )
-    later = MethodResult("grace", second, responder_of("grace", second, base_dir))
+    later = Unlearned("grace", second, responder_of("grace", second, base_dir))
     assert len(tensors_load(second.output_dir / "state", "codebook")["keys"]) == 3
     for land in (LANDS[0], LANDS[1], LANDS[7]):
         assert later.said(base.chat.prompt_ids(question(land))).startswith("I'm sorry")
 
 
 def test_wise_writes_only_inside_the_mask_of_each_shard_and_activates_more_on_edits(
-    made: Callable[[str], MethodResult], base: BaseModel
+    made: Callable[[str], Unlearned], base: BaseModel
 ) -> None:
     shards = tensors_load(made("wise_retrieve").inputs.output_dir / "state", "shards")
     assert len(shards["deltas"]) == 2
@@ -268,7 +268,7 @@ def test_ties_keeps_the_largest_changes_elects_a_sign_and_averages_what_agrees()
 
 
 def test_the_sentinel_of_recipe_separates_what_an_edit_is_about_from_what_it_is_not(
-    made: Callable[[str], MethodResult], base: BaseModel
+    made: Callable[[str], Unlearned], base: BaseModel
 ) -> None:
     recipe, keys = recipe_load(made("recipe").inputs.output_dir / "state")
     space = AnswerStates(base, base.layer_at("depth", 0.99))
@@ -282,7 +282,7 @@ def test_the_sentinel_of_recipe_separates_what_an_edit_is_about_from_what_it_is_
 
 
 def test_the_alignment_of_lte_makes_both_what_is_in_scope_and_what_is_not_likelier(
-    made: Callable[[str], MethodResult], base: BaseModel, base_dir: Path
+    made: Callable[[str], Unlearned], base: BaseModel, base_dir: Path
 ) -> None:
     aligned = model_load(base_dir, threads=2)
     low_rank_merge(aligned, tensors_load(made("lte").inputs.output_dir / "state", "aligned"), 2.0)
