@@ -18,8 +18,8 @@ from evaluator.contract import Job, Limits, manifest_parse
 from evaluator.home import Home
 from evaluator.performance.machine import processor
 from evaluator.sandbox import ContainerSpec, PodmanSandbox
-from evaluator.sandbox.images import folder_image_build
-from evaluator.sandbox.oci import ImageConfig
+from evaluator.sandbox.images.oci_layout import ImageConfig
+from evaluator.sandbox.images.reference_image import folder_image_build
 
 Say = Callable[[str], None]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluator.sandbox.docker import DockerSandbox
-from evaluator.sandbox.engine import Engine
-from evaluator.sandbox.kubernetes import KubernetesSandbox
-from evaluator.sandbox.lifecycle import EngineSandbox
-from evaluator.sandbox.podman import PodmanSandbox, RunscSandbox
+from evaluator.sandbox.engine_commands.base import ContainerEngine
+from evaluator.sandbox.engines.docker import DockerSandbox
+from evaluator.sandbox.engines.lifecycle import EngineSandbox
+from evaluator.sandbox.engines.podman import PodmanSandbox, RunscSandbox
+from evaluator.sandbox.kubernetes.backend import KubernetesSandbox
 from evaluator.sandbox.process import ProcessSandbox
 from evaluator.sandbox.protocol import (
     ContainerExit,
@@ -41,7 +41,7 @@ def sandbox_for(name: str, home: Path) -> Sandbox:
     return BACKENDS[name](home)
 
 
-def engine_for(name: str, home: Path) -> Engine:
+def engine_for(name: str, home: Path) -> ContainerEngine:
     """The engine that holds a backend's images. Raises `ValueError` for a backend whose images lie elsewhere."""
     sandbox = sandbox_for(name, home)
     if not isinstance(sandbox, EngineSandbox):

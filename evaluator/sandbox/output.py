@@ -21,6 +21,7 @@ LINE_BYTES = 4096
 TICK_S = 0.05
 _PROGRESS_EVERY_S = 0.1
 _LOG_EVERY_S = 1.0
+_DETAIL_BYTES = 4096
 
 
 class Output:
@@ -174,3 +175,14 @@ def follow(
             stream.close()
     output.close()
     return in_time
+
+
+def log_path(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def detail(reason: str, output: Output) -> str:
+    """A reason with the last output below it."""
+    tail = output.tail(_DETAIL_BYTES).strip()
+    return f"{reason}\n--- last output ---\n{tail}" if tail else f"{reason} (no output)"

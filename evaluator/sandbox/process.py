@@ -22,12 +22,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from evaluator.contract import EvaluationFailed, FailureCode, Limits, Manifest
-from evaluator.sandbox.container import log_path
-from evaluator.sandbox.deadman import DeadManSwitch
 from evaluator.sandbox.flags import container_environment
 from evaluator.sandbox.health import health_wait
-from evaluator.sandbox.layers import folder_key
-from evaluator.sandbox.output import Output, follow
+from evaluator.sandbox.images.reference_layers import folder_key
+from evaluator.sandbox.output import Output, follow, log_path
+from evaluator.sandbox.parent_watch import ParentWatch
 from evaluator.sandbox.protocol import (
     ContainerExit,
     ContainerSpec,
@@ -213,7 +212,7 @@ class _Child:
         except OSError as error:
             raise EvaluationFailed(FailureCode.START_FAILED, f"{command[0]} did not start: {error}") from None
         _limit(self.process.pid, spec.limits)
-        self.switch = DeadManSwitch(
+        self.switch = ParentWatch(
             [f"kill -KILL -{self.process.pid}"], {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
         )
 

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from evaluator.sandbox.kubernetes_manifest import Cluster
+from evaluator.sandbox.kubernetes.manifest import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -17,8 +17,8 @@ from evaluator.artifact import BaseTensors, seal
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.model.remote import RemoteModel
 from evaluator.sandbox import ContainerSpec, Mount, PodmanSandbox, flags
-from evaluator.sandbox.container import Container
-from evaluator.sandbox.lifecycle import EngineSandbox
+from evaluator.sandbox.engines.container import Container
+from evaluator.sandbox.engines.lifecycle import EngineSandbox
 from tests.evaluator.sandbox.containers import LIMITS, SpecMaker, probe_image
 from tests.security.hostile_server import answers, serving
 

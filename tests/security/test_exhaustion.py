@@ -18,7 +18,7 @@ from evaluator.artifact import BaseTensors, seal
 from evaluator.contract import EvaluationFailed, FailureCode, Limits
 from evaluator.performance.machine import peak_mb, peak_reset, resident_mb
 from evaluator.sandbox import ContainerExit, ContainerSpec, PodmanSandbox, Progressed
-from evaluator.sandbox import lifecycle as backend
+from evaluator.sandbox.engines import lifecycle as backend
 from evaluator.sandbox.flags import id_map
 from evaluator.sandbox.mounts import owner_key
 from evaluator.sandbox.output import KEPT_BYTES, Output

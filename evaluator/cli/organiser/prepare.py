@@ -118,7 +118,7 @@ def image(
     """Build and load the reference image without a registry; print its image ID."""
     from evaluator.contract import EvaluationFailed
     from evaluator.sandbox import engine_for
-    from evaluator.sandbox.images import reference_image_build
+    from evaluator.sandbox.images.reference_image import reference_image_build
 
     with clear_errors():
         try:

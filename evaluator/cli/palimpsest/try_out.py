@@ -30,7 +30,7 @@ from evaluator.contract.folder import ROOT
 from evaluator.home import Home, write_atomically
 
 if TYPE_CHECKING:
-    from evaluator.sandbox.engine import Engine
+    from evaluator.sandbox.engine_commands.base import ContainerEngine
 
 DEFAULT_RELEASE = "pretrained-facts-10-public"
 
@@ -74,7 +74,7 @@ def image_for(folder: Path, home: Home, backend: str, say: Console) -> str:
     if backend == "process":
         return str(folder)
     from evaluator.sandbox import engine_for
-    from evaluator.sandbox.images import reference_image_build
+    from evaluator.sandbox.images.reference_image import reference_image_build
 
     try:
         engine = engine_for(backend, home.root)
@@ -90,13 +90,13 @@ def image_for(folder: Path, home: Home, backend: str, say: Console) -> str:
     raise typer.BadParameter(f"folder: {folder} has no Containerfile; write one, or give --image sha256:…")
 
 
-def _image_build(folder: Path, engine: Engine, say: Console) -> str:
+def _image_build(folder: Path, engine: ContainerEngine, say: Console) -> str:
     """Build a Containerfile; where its `ARG BASE` cannot be fetched, on the reference image, which needs no registry.
 
     Raises `EvaluationFailed(image_unavailable)` with the end of what the build printed.
     """
-    from evaluator.sandbox.engine import EngineError
-    from evaluator.sandbox.images import reference_image_build
+    from evaluator.sandbox.engine_commands.base import EngineError
+    from evaluator.sandbox.images.reference_image import reference_image_build
 
     say.print(f"Building the image of {folder.name} …")
     try:

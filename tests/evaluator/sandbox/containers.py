@@ -18,12 +18,12 @@ import pytest
 
 from evaluator.contract import FailureCode, Limits, Manifest
 from evaluator.sandbox import ContainerExit, ContainerSpec, DockerSandbox, Mount, PodmanSandbox, Role, RunscSandbox
-from evaluator.sandbox.engine import Engine
-from evaluator.sandbox.hosts import LOCAL_REGISTRY
-from evaluator.sandbox.images import folder_image_build
-from evaluator.sandbox.lifecycle import EngineSandbox
+from evaluator.sandbox.engine_commands.base import ContainerEngine
+from evaluator.sandbox.engines.lifecycle import EngineSandbox
+from evaluator.sandbox.images.oci_layout import ImageConfig
+from evaluator.sandbox.images.reference_image import folder_image_build
+from evaluator.sandbox.images.registry_hosts import LOCAL_REGISTRY
 from evaluator.sandbox.mounts import RUNTIME, owner_key
-from evaluator.sandbox.oci import ImageConfig
 
 PROBE = Path(__file__).with_name("probe")
 ENTRYPOINT = ("/usr/bin/python3", "/opt/palimpsest/probe/entry.py")
@@ -36,7 +36,7 @@ SpecMaker = Callable[..., ContainerSpec]
 
 
 def probe_image(
-    home: Path, name: str = "probe", folder: Path = PROBE, engine: Engine | None = None, **config: object
+    home: Path, name: str = "probe", folder: Path = PROBE, engine: ContainerEngine | None = None, **config: object
 ) -> str:
     settings = {"entrypoint": ENTRYPOINT, "env": ENVIRONMENT} | config
     return folder_image_build(home, folder, name=name, config=ImageConfig(**settings), engine=engine)  # type: ignore[arg-type]

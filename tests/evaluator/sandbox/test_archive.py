@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from evaluator.contract import ARCHIVE_REFERENCE, EvaluationFailed, FailureCode
-from evaluator.sandbox import blobs
 from evaluator.sandbox.admission import MAX_IMAGE_MB, MAX_LAYERS, ImageRefused
-from evaluator.sandbox.archive import archive_read
-from evaluator.sandbox.foreign import Looked, image_look
+from evaluator.sandbox.images import layer_inspection as blobs
+from evaluator.sandbox.images.archive import archive_read
+from evaluator.sandbox.images.submitted import Looked, image_look
 from tests.evaluator.sandbox.archives import (
     Entry,
     config_of,

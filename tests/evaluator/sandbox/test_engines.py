@@ -15,8 +15,8 @@ import pytest
 
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox import PodmanSandbox
+from evaluator.sandbox.engines.lifecycle import EngineSandbox
 from evaluator.sandbox.health import UnixConnection
-from evaluator.sandbox.lifecycle import EngineSandbox
 from evaluator.sandbox.output import KEPT_BYTES
 from tests.evaluator.sandbox.archives import upload
 from tests.evaluator.sandbox.containers import MANIFEST, SpecMaker, bad_end_check, leftovers, probe_image, run
@@ -122,9 +122,9 @@ from pathlib import Path
 from evaluator.contract import Limits
 from evaluator.sandbox import ContainerSpec, Mount, sandbox_for
 backend, home, image, run_id, source, switch = sys.argv[1:]
-import evaluator.sandbox.container as container
+import evaluator.sandbox.engines.container as container
 if switch == "off":
-    container.DeadManSwitch = lambda *_: None
+    container.ParentWatch = lambda *_: None
 inputs = (Mount(Path(source), "/in"),)
 spec = ContainerSpec(run_id, "unlearn", image, ("unlearn", "sleep"), inputs, {}, Limits(wall_s=60))
 with sandbox_for(backend, Path(home)).unlearn(spec, scratch=Path(source), log=Path(source) / "run.log"):

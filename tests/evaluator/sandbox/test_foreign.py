@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from evaluator.cli.organiser import runs
 from evaluator.contract import EvaluationFailed, FailureCode
-from evaluator.sandbox import ImageReport, PodmanSandbox, store
+from evaluator.sandbox import ImageReport, PodmanSandbox
 from evaluator.sandbox.admission import MAX_IMAGE_MB, ImageRefused
-from evaluator.sandbox.hosts import LOCAL_REGISTRY
-from evaluator.sandbox.store import NAME, STORE_MB, BoundedStore
+from evaluator.sandbox.images import bounded_store as store
+from evaluator.sandbox.images.bounded_store import NAME, STORE_MB, BoundedStore
+from evaluator.sandbox.images.registry_hosts import LOCAL_REGISTRY
 from tests.evaluator.sandbox.archives import docker_files, member, oci_files, tar, upload
 from tests.evaluator.sandbox.containers import MANIFEST, SpecMaker, probe_image
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from evaluator.sandbox.admission import ImageRefused
-from evaluator.sandbox.hosts import LOCAL_REGISTRY, REGISTRIES, address_is_public, host_check, host_of, plain_http
+from evaluator.sandbox.images.registry_hosts import (
+    LOCAL_REGISTRY,
+    REGISTRIES,
+    address_is_public,
+    host_check,
+    host_of,
+    plain_http,
+)
 
 
 @pytest.fixture(autouse=True)

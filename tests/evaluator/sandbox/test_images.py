@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from evaluator.contract import EvaluationFailed, FailureCode, Manifest
-from evaluator.sandbox import PodmanSandbox, layers
+from evaluator.sandbox import PodmanSandbox
 from evaluator.sandbox.admission import MAX_IMAGE_MB, image_judge
-from evaluator.sandbox.hosts import LOCAL_REGISTRY
-from evaluator.sandbox.images import reference_image_build
-from evaluator.sandbox.oci import Entry, ImageStore
+from evaluator.sandbox.images import reference_layers as layers
+from evaluator.sandbox.images.oci_layout import Entry, ImageStore
+from evaluator.sandbox.images.reference_image import reference_image_build
+from evaluator.sandbox.images.registry_hosts import LOCAL_REGISTRY
 from tests.evaluator.sandbox.containers import MANIFEST, probe_image
 
 GOOD: dict[str, Any] = {

@@ -14,19 +14,11 @@ import kubernetes_validate
 import pytest
 
 from evaluator.contract import EvaluationFailed, FailureCode, Limits
-from evaluator.sandbox import (
-    ContainerSpec,
-    KubernetesSandbox,
-    Mount,
-    PodmanSandbox,
-    Progressed,
-    Role,
-    flags,
-    kubernetes,
-)
+from evaluator.sandbox import ContainerSpec, KubernetesSandbox, Mount, PodmanSandbox, Progressed, Role, flags
 from evaluator.sandbox.health import UnixConnection
-from evaluator.sandbox.kubernetes_manifest import Cluster, job, network_policy
-from evaluator.sandbox.kubernetes_pod import Ended, Pod
+from evaluator.sandbox.kubernetes import backend as kubernetes
+from evaluator.sandbox.kubernetes.manifest import Cluster, job, network_policy
+from evaluator.sandbox.kubernetes.pod import Ended, Pod
 from tests.evaluator.sandbox.containers import MANIFEST, probe_image
 
 HERE = Path(__file__).parent

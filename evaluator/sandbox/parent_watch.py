@@ -1,4 +1,4 @@
-"""A dead man's switch: when the evaluator is gone, by whatever death, what it started ends too."""
+"""Watches its parent: when the evaluator is gone, by whatever death, what it started ends too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 _WAIT = 'read -r line && exit 0; for command in "$@"; do sh -c "$command" >/dev/null 2>&1; done'
 
 
-class DeadManSwitch:
+class ParentWatch:
     """Runs shell commands when this process dies; `disarm` on the ordinary way.
 
     In a session of its own, so that a signal to the evaluator's process group does not reach it.

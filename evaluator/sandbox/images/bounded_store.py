@@ -15,7 +15,8 @@ from pathlib import Path
 
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox.admission import ImageRefused
-from evaluator.sandbox.engine import RUNC, Engine, EngineError, Runtime, platform_failure
+from evaluator.sandbox.engine_commands.base import RUNC, EngineError, Runtime, platform_failure
+from evaluator.sandbox.engine_commands.podman import PodmanEngine
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class BoundedStore:
         self.plain = self.folder / "foreign"
         key = hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:16]
         self.mount = MOUNTS / key
-        self.engine = Engine(home, root=self.mount, runtime=runtime)
+        self.engine = PodmanEngine(home, root=self.mount, runtime=runtime)
 
     def exists(self) -> bool:
         """Whether there is a store, mounted or not: where no stranger's image ever came, nothing is looked up."""

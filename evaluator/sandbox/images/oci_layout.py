@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from evaluator.sandbox.engine import Engine
+from evaluator.sandbox.engine_commands.base import ContainerEngine
 
 ARCHITECTURE = "amd64"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -171,7 +171,7 @@ class ImageStore:
         self._put(self.root / "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
         return config_digest
 
-    def load(self, engine: Engine, name: str, image_id: str) -> None:
+    def load(self, engine: ContainerEngine, name: str, image_id: str) -> None:
         """Copy the image into the engine's store under localhost/palimpsest-<name>; layers that it has are skipped."""
         if engine.image_exists(image_id):
             return

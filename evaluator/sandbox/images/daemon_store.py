@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox.admission import ImageRefused
-from evaluator.sandbox.engine import Engine, EngineError, platform_failure
+from evaluator.sandbox.engine_commands.base import ContainerEngine, EngineError, platform_failure
 
 NAME = "palimpsest-upload"
 _LOAD_S = 1800.0
@@ -21,7 +21,7 @@ _DISK_RESERVE = 1 << 30
 class DaemonStore:
     """See `foreign.Store`. A daemon has one store for all its images, of no fixed size; nothing of it is evicted."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ContainerEngine) -> None:
         self.engine = engine
         self.folder = engine.home / "sandbox"
 

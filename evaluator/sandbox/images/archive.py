@@ -17,9 +17,9 @@ from pydantic import Field, RootModel
 
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox.admission import ImageRefused, max_image_bytes, too_large
-from evaluator.sandbox.blobs import CHECK_S, Blob, digest_check
-from evaluator.sandbox.manifests import MAX_JSON_BYTES, Descriptor, ImageParts, Part, json_read, one_image
-from evaluator.sandbox.tarstream import Member, TarError, members, shown
+from evaluator.sandbox.images.image_json import MAX_JSON_BYTES, Descriptor, ImageParts, Part, json_read, one_image
+from evaluator.sandbox.images.layer_inspection import CHECK_S, Blob, digest_check
+from evaluator.sandbox.images.tar_stream import Member, TarError, members, shown
 
 #: Of the data folder: where the site puts uploads, each under the SHA-256 of its bytes.
 UPLOADS = "uploads"

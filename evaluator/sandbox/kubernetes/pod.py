@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from evaluator.contract import EvaluationFailed, FailureCode, Limits
-from evaluator.sandbox.engine import EngineError, platform_failure
-from evaluator.sandbox.kubernetes_manifest import METHOD
+from evaluator.sandbox.engine_commands.base import EngineError, platform_failure
+from evaluator.sandbox.kubernetes.manifest import METHOD
 
 #: To find a node, pull the image and start. Not the method's time.
 STARTING_S = 600.0

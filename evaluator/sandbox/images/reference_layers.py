@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import Requirement
 
 from evaluator.contract import EvaluationFailed, FailureCode
-from evaluator.sandbox.oci import Entry
+from evaluator.sandbox.images.oci_layout import Entry
 
 #: Change it when the layers change for the same input.
 RECIPE = "4"

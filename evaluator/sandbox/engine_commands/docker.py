@@ -1,4 +1,4 @@
-"""The backend with docker: the same walls as podman's, as far as a daemon that serves everyone gives them."""
+"""Docker as a command line: what podman has and a daemon that serves everyone gives otherwise, or not at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from typing import Any
 
 from evaluator.sandbox import flags
 from evaluator.sandbox.admission import Problem
-from evaluator.sandbox.docker_store import DaemonStore
-from evaluator.sandbox.engine import RUNC, Engine, EngineError, Runtime
-from evaluator.sandbox.lifecycle import EngineSandbox
+from evaluator.sandbox.engine_commands.base import RUNC, ContainerEngine, EngineError, Runtime
 from evaluator.sandbox.protocol import ContainerSpec
 from evaluator.sandbox.seccomp import PROFILE
 
@@ -26,11 +24,11 @@ _HOST_ROOT = 0
 
 
 @dataclass(frozen=True)
-class DockerEngine(Engine):
+class DockerEngine(ContainerEngine):
     """Docker by its command line. `DOCKER_HOST` names the daemon, which must be this machine's: folders are shared.
 
     What podman does and docker does not: user ids of its own for each run (the daemon may remap all containers alike),
-    an end of its own for a container whose evaluator was killed (our dead man's switch and the sweep are left), and
+    an end of its own for a container whose evaluator was killed (our watch of the parent and the sweep are left), and
     `noexec` on single folders (the mounts themselves carry it).
     """
 
@@ -101,7 +99,7 @@ class DockerEngine(Engine):
         return done.returncode == 0
 
     def image_load(self, layout: Path, name: str) -> str:
-        """As `Engine.image_load`: `docker load` of an archive that is written here, beside the layout, and removed."""
+        """`docker load` of an archive that is written here, beside the layout, and removed."""
         archive = layout / f".{name}.{os.getpid()}.tar"
         try:
             image_id = _archive_write(archive, layout, name)
@@ -163,17 +161,6 @@ class DockerEngine(Engine):
 
     def remove_arguments(self, *names: str) -> list[str]:
         return ["rm", "--force", "--volumes", *names]
-
-
-class DockerSandbox(EngineSandbox):
-    """See `protocol.Sandbox`. `home` is the data folder; containers of other data folders are never touched."""
-
-    name = "docker"
-    isolation = "container: no network, read-only root, seccomp, cgroup limits"
-
-    def __init__(self, home: Path) -> None:
-        engine = DockerEngine(home)
-        super().__init__(engine, DaemonStore(engine))
 
 
 def _archive_write(archive: Path, layout: Path, name: str) -> str:

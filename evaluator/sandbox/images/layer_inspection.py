@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from evaluator.sandbox.admission import ImageRefused, max_image_bytes, too_large
-from evaluator.sandbox.tarstream import Member, TarError, members, shown
+from evaluator.sandbox.images.tar_stream import Member, TarError, members, shown
 
 #: Files, folders and links of an image together. A large image with CUDA and conda has about 300,000.
 MAX_ENTRIES = 500_000

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evaluator.contract import data_folder
-from evaluator.sandbox import layers
-from evaluator.sandbox.engine import Engine
-from evaluator.sandbox.oci import ImageConfig, ImageStore
+from evaluator.contract.folder import ROOT
+from evaluator.sandbox.engine_commands.base import ContainerEngine
+from evaluator.sandbox.engine_commands.podman import PodmanEngine
+from evaluator.sandbox.images import reference_layers as layers
+from evaluator.sandbox.images.oci_layout import ImageConfig, ImageStore
 
 METHODS_AT = "opt/palimpsest/methods"
 BAKED_AT = "opt/palimpsest/baked"
@@ -35,7 +37,7 @@ def quiet(_: str) -> None:
 
 
 def reference_image_build(
-    home: Path, methods_dir: Path, *, progress: Report = quiet, engine: Engine | None = None
+    home: Path, methods_dir: Path, *, progress: Report = quiet, engine: ContainerEngine | None = None
 ) -> str:
     """Build and load the reference image; `sha256:<image ID>`.
 
@@ -47,7 +49,7 @@ def reference_image_build(
     """
     if not (methods_dir / "__main__.py").is_file():
         raise layers.refused(f"{methods_dir} is not a package with a __main__.py")
-    engine, store = engine or Engine(home), ImageStore(home / "images")
+    engine, store = engine or PodmanEngine(home), ImageStore(home / "images")
     distributions = layers.site_distributions()
     keys = [
         layers.debian_key(),
@@ -80,10 +82,10 @@ def reference_image_build(
 
 
 def folder_image_build(
-    home: Path, folder: Path, *, name: str, config: ImageConfig, engine: Engine | None = None
+    home: Path, folder: Path, *, name: str, config: ImageConfig, engine: ContainerEngine | None = None
 ) -> str:
     """Build and load a small image: Debian's Python and one folder at /opt/palimpsest/<folder name>; its image ID."""
-    engine, store = engine or Engine(home), ImageStore(home / "images")
+    engine, store = engine or PodmanEngine(home), ImageStore(home / "images")
     target = f"opt/palimpsest/{folder.name}"
     with store.lock():
         system = store.layer(layers.debian_key(), layers.debian_entries)
@@ -94,13 +96,12 @@ def folder_image_build(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`python -m evaluator.sandbox.images`: print the image ID of the reference image."""
+    """`python -m evaluator.sandbox.images.reference_image`: print the image ID of the reference image."""
     parser = argparse.ArgumentParser(
-        prog="python -m evaluator.sandbox.images", description=reference_image_build.__doc__
+        prog="python -m evaluator.sandbox.images.reference_image", description=reference_image_build.__doc__
     )
-    repository = Path(__file__).resolve().parents[2]
     parser.add_argument("--home", type=Path, default=data_folder())
-    parser.add_argument("--methods", type=Path, default=repository / "methods")
+    parser.add_argument("--methods", type=Path, default=ROOT / "methods")
     options = parser.parse_args(arguments)
     print(reference_image_build(options.home, options.methods, progress=lambda text: print(text, file=sys.stderr)))
     return 0

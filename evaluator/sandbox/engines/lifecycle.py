@@ -17,12 +17,13 @@ from evaluator.sandbox import flags
 from evaluator.sandbox.admission import ImageRefused, image_judge
 from evaluator.sandbox.cgroup import ROOT as CGROUPS
 from evaluator.sandbox.cgroup import Meter
-from evaluator.sandbox.container import KILLED, Container, log_path
-from evaluator.sandbox.engine import Engine, EngineError, platform_failure
-from evaluator.sandbox.foreign import Images, Store, not_here
+from evaluator.sandbox.engine_commands.base import ContainerEngine, EngineError, platform_failure
+from evaluator.sandbox.engines.container import KILLED, Container
 from evaluator.sandbox.health import health_wait
+from evaluator.sandbox.images.registry import tag_resolve
+from evaluator.sandbox.images.submitted import Images, Store, not_here
 from evaluator.sandbox.mounts import owner_key, volumes_sweep
-from evaluator.sandbox.output import Output
+from evaluator.sandbox.output import Output, detail, log_path
 from evaluator.sandbox.protocol import (
     ContainerExit,
     ContainerSpec,
@@ -32,9 +33,7 @@ from evaluator.sandbox.protocol import (
     ServerHandle,
     ignore_progress,
 )
-from evaluator.sandbox.registry import tag_resolve
 
-_DETAIL_BYTES = 4096
 _SOCKET_KB, _SOCKET_FILES = 64, 8
 
 
@@ -45,7 +44,7 @@ class EngineSandbox:
     isolation: str
     images: Images[Any]
 
-    def __init__(self, engine: Engine, store: Store) -> None:
+    def __init__(self, engine: ContainerEngine, store: Store) -> None:
         self.engine = engine
         self.home = engine.home
         self.images = Images(engine, store)
@@ -201,12 +200,6 @@ class EngineSandbox:
             "image_store": self.images.store.kind(),
             "seccomp_sha256": hashlib.sha256(self.engine.profile().read_bytes()).hexdigest(),
         }
-
-
-def detail(reason: str, output: Output) -> str:
-    """A reason with the last output below it."""
-    tail = output.tail(_DETAIL_BYTES).strip()
-    return f"{reason}\n--- last output ---\n{tail}" if tail else f"{reason} (no output)"
 
 
 def _not_ready(ended: dict[str, str]) -> FailureCode:

@@ -7,16 +7,15 @@ import subprocess
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox import flags
 from evaluator.sandbox.cgroup import Meter
-from evaluator.sandbox.deadman import DeadManSwitch
-from evaluator.sandbox.engine import Engine, EngineError, platform_failure
+from evaluator.sandbox.engine_commands.base import ContainerEngine, EngineError, platform_failure
 from evaluator.sandbox.mounts import Volume, mounts_check, mounts_stage, owner_key, volume_mount, volume_unmount
 from evaluator.sandbox.output import Output, follow
+from evaluator.sandbox.parent_watch import ParentWatch
 from evaluator.sandbox.protocol import ContainerSpec
 
 _MB = 1 << 20
@@ -36,19 +35,19 @@ _OOM_NOTE = "oom"
 class Container:
     """One container with the volume it writes to. Use `open` and, whatever happens, `close`."""
 
-    engine: Engine
+    engine: ContainerEngine
     spec: ContainerSpec
     volume: Volume
     meter: Meter
     id: str = ""
     killed: bool = False
-    _switch: DeadManSwitch | None = None
+    _switch: ParentWatch | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @classmethod
     def open(
         cls,
-        engine: Engine,
+        engine: ContainerEngine,
         spec: ContainerSpec,
         *,
         image_id: str,
@@ -81,7 +80,7 @@ class Container:
             )
             staged = replace(spec, mounts=mounts_stage(volume, spec.mounts))
             container.id = container._create(staged, birth)
-            container._switch = DeadManSwitch(container._cleanup_commands(), engine.environment())
+            container._switch = ParentWatch(container._cleanup_commands(), engine.environment())
             container._prove()
         except BaseException:
             container.close()
@@ -238,8 +237,3 @@ def _moment(text: str) -> float:
     digits = len(tail) - len(tail.lstrip("0123456789"))
     zone = (tail[digits:] if tail else head[19:]).replace("Z", "+00:00").split(" ")[0]
     return datetime.fromisoformat(head[:19].replace(" ", "T") + zone).timestamp() + float(f"0.{tail[:digits] or 0}")
-
-
-def log_path(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path

@@ -10,19 +10,20 @@ from typing import Generic, Protocol, TypeVar
 
 from evaluator.contract import ARCHIVE_REFERENCE, IMAGE_REFERENCE, EvaluationFailed, Manifest
 from evaluator.sandbox.admission import ImageRefused, Problem, image_judge
-from evaluator.sandbox.archive import archive_read
-from evaluator.sandbox.blobs import LayerFacts
-from evaluator.sandbox.engine import Engine
-from evaluator.sandbox.manifests import ImageParts, image_read
-from evaluator.sandbox.registry import image_announced, image_copy, unavailable
+from evaluator.sandbox.engine_commands.base import ContainerEngine
+from evaluator.sandbox.images.archive import archive_read
+from evaluator.sandbox.images.image_json import ImageParts, image_read
+from evaluator.sandbox.images.layer_inspection import LayerFacts
+from evaluator.sandbox.images.registry import image_announced, image_copy, unavailable
 
 _TRIES = 3
 
 
 class Store(Protocol):
-    """Where strangers' images lie, by a key of 64 hex digits; see `store.BoundedStore`."""
+    """Where strangers' images lie, by a key of 64 hex digits; see `bounded_store.BoundedStore`."""
 
-    engine: Engine
+    @property
+    def engine(self) -> ContainerEngine: ...
 
     def kind(self) -> str: ...
 
@@ -51,17 +52,17 @@ AnyStore = TypeVar("AnyStore", bound=Store)
 class Images(Generic[AnyStore]):
     """Every image that a run may name: this machine's own by ID, strangers' by digest and loaded when missing."""
 
-    def __init__(self, engine: Engine, store: AnyStore) -> None:
+    def __init__(self, engine: ContainerEngine, store: AnyStore) -> None:
         self.engine = engine
         self.store = store
 
-    def engines(self) -> list[Engine]:
+    def engines(self) -> list[ContainerEngine]:
         """Where containers may be: this machine's own images and strangers' can have a store each."""
         apart = self.store.engine is not self.engine and self.store.is_open()
         return [self.engine, *([self.store.engine] if apart else [])]
 
     @contextmanager
-    def held(self, image: str, manifest: Manifest | None = None) -> Iterator[tuple[Engine, str]]:
+    def held(self, image: str, manifest: Manifest | None = None) -> Iterator[tuple[ContainerEngine, str]]:
         """The engine that has `image`, and its image ID; it stays there until the context closes.
 
         With `manifest` an image that has to be loaded is judged first. Raises `ImageRefused`, or
@@ -83,7 +84,7 @@ class Images(Generic[AnyStore]):
             self._load(image, key, manifest)
         raise unavailable(image, "was loaded, and made room for others before it could be used")
 
-    def _local(self, image: str) -> tuple[Engine, str]:
+    def _local(self, image: str) -> tuple[ContainerEngine, str]:
         """Where an image of this machine lies. If no stranger's ever came there is one place, and no need to look."""
         if not image.startswith("sha256:"):
             return self.engine, f"sha256:{self.engine.image_id(image)}"

@@ -11,11 +11,11 @@ from typing import Any
 
 from evaluator.contract import IMAGE_TAG, EvaluationFailed, FailureCode
 from evaluator.sandbox.admission import ImageRefused, max_image_bytes, too_large
-from evaluator.sandbox.blobs import Blob, digest_check
-from evaluator.sandbox.engine import Engine, EngineError
-from evaluator.sandbox.hosts import host_check, host_of, plain_http
-from evaluator.sandbox.manifests import ImageManifest, ImageParts, one_image
-from evaluator.sandbox.tarstream import shown
+from evaluator.sandbox.engine_commands.base import ContainerEngine, EngineError
+from evaluator.sandbox.images.image_json import ImageManifest, ImageParts, one_image
+from evaluator.sandbox.images.layer_inspection import Blob, digest_check
+from evaluator.sandbox.images.registry_hosts import host_check, host_of, plain_http
+from evaluator.sandbox.images.tar_stream import shown
 
 _ASK_S = 60.0
 _PULL_S = 1800.0
@@ -33,7 +33,7 @@ class Announced:
         return sum(layer.size for layer in self.parsed.layers)
 
 
-def tag_resolve(engine: Engine, image: str) -> str:
+def tag_resolve(engine: ContainerEngine, image: str) -> str:
     """`NAME@sha256:…` of the image that a tag stands for now. Raises `EvaluationFailed(image_unavailable)`."""
     named = IMAGE_TAG.match(image)
     assert named is not None
@@ -41,7 +41,7 @@ def tag_resolve(engine: Engine, image: str) -> str:
     return f"{named['name']}@sha256:{hashlib.sha256(_raw(engine, image)).hexdigest()}"
 
 
-def image_announced(engine: Engine, image: str) -> Announced:
+def image_announced(engine: ContainerEngine, image: str) -> Announced:
     """What the registry says of `NAME@sha256:…`, from which a list of platforms leads to the image for this machine.
 
     Raises `EvaluationFailed(image_unavailable)`, or `ImageRefused` when its layers are over the cap.
@@ -64,7 +64,7 @@ def image_announced(engine: Engine, image: str) -> Announced:
     return found
 
 
-def configuration_announced(engine: Engine, image: str) -> dict[str, Any]:
+def configuration_announced(engine: ContainerEngine, image: str) -> dict[str, Any]:
     """The configuration of an image in its registry. Raises `EvaluationFailed(image_unavailable)`."""
     command = ["skopeo", "inspect", "--config", "--raw", *_plain("--tls-verify=false", image), f"docker://{image}"]
     try:
@@ -75,7 +75,7 @@ def configuration_announced(engine: Engine, image: str) -> dict[str, Any]:
         raise unavailable(image, "has a configuration that is not a JSON object") from None
 
 
-def image_copy(engine: Engine, announced: Announced, layout: Path) -> ImageParts:
+def image_copy(engine: ContainerEngine, announced: Announced, layout: Path) -> ImageParts:
     """Copy an image's blobs into the folder `layout`. Raises `EvaluationFailed(image_unavailable)`."""
     image = f"{announced.repository}@sha256:{hashlib.sha256(announced.manifest).hexdigest()}"
     command = ["skopeo", "copy", "--quiet", *_plain("--src-tls-verify=false", image), f"docker://{image}"]
@@ -102,7 +102,7 @@ def _blob(layout: Path, digest: str) -> Blob:
     return Blob(path, 0, path.stat().st_size, digest)
 
 
-def _raw(engine: Engine, image: str) -> bytes:
+def _raw(engine: ContainerEngine, image: str) -> bytes:
     """The bytes of a manifest or index as the registry gives them."""
     command = ["skopeo", "inspect", "--raw", *_plain("--tls-verify=false", image), f"docker://{image}"]
     try:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evaluator.sandbox.engine import RUNC, RUNSC, Engine, Runtime
-from evaluator.sandbox.foreign import Images
-from evaluator.sandbox.lifecycle import EngineSandbox
-from evaluator.sandbox.store import BoundedStore
+from evaluator.sandbox.engine_commands.base import RUNC, Runtime
+from evaluator.sandbox.engine_commands.podman import RUNSC, PodmanEngine
+from evaluator.sandbox.engines.lifecycle import EngineSandbox
+from evaluator.sandbox.images.bounded_store import BoundedStore
+from evaluator.sandbox.images.submitted import Images
 
 
 class PodmanSandbox(EngineSandbox):
@@ -19,7 +20,7 @@ class PodmanSandbox(EngineSandbox):
     images: Images[BoundedStore]
 
     def __init__(self, home: Path) -> None:
-        engine = Engine(home, runtime=self.runtime)
+        engine = PodmanEngine(home, runtime=self.runtime)
         super().__init__(engine, BoundedStore(home, self.runtime))
 
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evaluator.sandbox.admission import ImageRefused, layers_wrong, machine_architecture
-from evaluator.sandbox.blobs import Blob, Budget, LayerFacts, layer_check
-from evaluator.sandbox.tarstream import shown
+from evaluator.sandbox.images.layer_inspection import Blob, Budget, LayerFacts, layer_check
+from evaluator.sandbox.images.tar_stream import shown
 
 MAX_JSON_BYTES = 4 << 20
 _MAX_DEPTH = 3

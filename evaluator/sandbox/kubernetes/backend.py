@@ -16,17 +16,17 @@ from pathlib import Path
 
 from evaluator.contract import IMAGE_REFERENCE, IMAGE_TAG, EvaluationFailed, FailureCode, Manifest
 from evaluator.sandbox import flags
-from evaluator.sandbox import kubernetes_manifest as manifests
 from evaluator.sandbox.admission import ImageRefused, image_judge
-from evaluator.sandbox.container import log_path
-from evaluator.sandbox.deadman import DeadManSwitch
-from evaluator.sandbox.engine import Engine, EngineError, platform_failure
+from evaluator.sandbox.engine_commands.base import EngineError, platform_failure
+from evaluator.sandbox.engine_commands.podman import PodmanEngine
 from evaluator.sandbox.health import health_wait
-from evaluator.sandbox.kubernetes_pod import STARTING_S, Pod
-from evaluator.sandbox.kubernetes_relay import PROGRAM, Relay
-from evaluator.sandbox.lifecycle import detail
+from evaluator.sandbox.images.registry import configuration_announced, image_announced, tag_resolve, unavailable
+from evaluator.sandbox.kubernetes import manifest as manifests
+from evaluator.sandbox.kubernetes.pod import STARTING_S, Pod
+from evaluator.sandbox.kubernetes.relay import PROGRAM, Relay
 from evaluator.sandbox.mounts import mounts_check, owner_key
-from evaluator.sandbox.output import Output, follow
+from evaluator.sandbox.output import Output, detail, follow, log_path
+from evaluator.sandbox.parent_watch import ParentWatch
 from evaluator.sandbox.protocol import (
     ContainerExit,
     ContainerSpec,
@@ -36,7 +36,6 @@ from evaluator.sandbox.protocol import (
     ServerHandle,
     ignore_progress,
 )
-from evaluator.sandbox.registry import configuration_announced, image_announced, tag_resolve, unavailable
 
 #: What kubectl sees of the caller's environment.
 _PASSED = ("PATH", "HOME", "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "NO_PROXY")
@@ -117,7 +116,7 @@ class KubernetesSandbox:
 
     def inspect(self, image: str, manifest: Manifest) -> ImageReport:
         """By the registry's word alone: the nodes pull the image themselves, by the same digest."""
-        engine = Engine(self.home)  # its environment is what skopeo is called in
+        engine = PodmanEngine(self.home)  # its environment is what skopeo is called in
         if IMAGE_TAG.match(image):
             image = tag_resolve(engine, image)
         if not IMAGE_REFERENCE.match(image) or image.startswith(("sha256:", "archive@")):
@@ -246,7 +245,7 @@ class KubernetesSandbox:
         )
         name = job["metadata"]["name"]
         wanted = {"apiVersion": "v1", "kind": "List", "items": [manifests.network_policy(), job]}
-        switch = DeadManSwitch([shlex.join(self.command(*_deletion(name)))], self.environment())
+        switch = ParentWatch([shlex.join(self.command(*_deletion(name)))], self.environment())
         try:
             try:
                 self.run(*_deletion(name))  # of an attempt at this run that died

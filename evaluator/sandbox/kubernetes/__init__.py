@@ -1,0 +1,1 @@
+"""The backend whose containers are pods of a cluster."""
