@@ -40,7 +40,7 @@ test-slow: install ## run the tests that take longer than a minute each
 	@$(ENGINES)
 	@$(PY) -m deploy.setup.tests --slow
 
-lint: install ## check style, types, security and templates (ruff, mypy, bandit, djade, djlint)
+lint: install ## check style, types, layers, security, templates and scripts
 	@deploy/setup/lint.sh
 
 format: install ## put Python files and templates into the house style

@@ -19,15 +19,12 @@ security() {
 }
 
 mapfile -t templates < <(git ls-files --cached --others --exclude-standard 'templates/*.html' 'leaderboard/*.html')
-packages=()
-for package in evaluator leaderboard deploy/demo deploy/setup; do
-  [[ -n $(git ls-files "$package/*.py") ]] && packages+=("$package")
-done
-
 check "ruff check" ruff check .
 check "bandit" security
 check "ruff format" ruff format --check --quiet .
-check "mypy" mypy "${packages[@]}"
+check "mypy" mypy evaluator leaderboard methods tests deploy manage.py
+check "layers" lint-imports --no-cache --no-logo
+check "oxlint" oxlint --deny-warnings leaderboard/static/palimpsest
 if ((${#templates[@]})); then
   check "djade" djade --target-version 5.2 --check "${templates[@]}"
   check "djlint" djlint --lint --quiet "${templates[@]}"

@@ -38,7 +38,7 @@ class ProductionSite(Site):
 
     def rows(self, query: str, *arguments: Any) -> list[Mapping[str, Any]]:
         with self.server.connect(self.database) as link:
-            return list(link.execute(query.replace("?", "%s"), arguments).fetchall())  # type: ignore[arg-type]
+            return list(link.execute(query.replace("?", "%s"), arguments).fetchall())
 
 
 @pytest.fixture(scope="session")

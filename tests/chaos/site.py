@@ -142,7 +142,7 @@ class Site:
         link = sqlite3.connect(f"file:{self.home}/db.sqlite3?mode=ro", uri=True, timeout=20)
         link.row_factory = sqlite3.Row
         try:
-            return link.execute(query, arguments).fetchall()  # type: ignore[return-value]  # rows go by name
+            return link.execute(query, arguments).fetchall()
         finally:
             link.close()
 

@@ -16,8 +16,7 @@ from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox import ContainerExit, ContainerSpec, PodmanSandbox
 from tests.chaos.site import Site
 from tests.chaos.steps import ended_once
-from tests.evaluator.sandbox.containers import SpecMaker, image, podman, spec
-from tests.evaluator.sandbox.test_podman import leftovers
+from tests.evaluator.sandbox.containers import SpecMaker, image, leftovers, podman, spec
 from tests.leaderboard.conftest import manifest_make
 
 __all__ = ["image", "podman", "spec"]

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -215,7 +216,7 @@ def test_a_step_gives_the_last_line_that_its_program_printed(plan: Plan) -> None
 
 def test_a_row_keeps_time_from_its_first_move_to_its_end() -> None:
     row = Row("rome")
-    run = {"state": "QUEUED", "stage": "", "fraction": None, "failure_code": "", "scores": []}
+    run: dict[str, Any] = {"state": "QUEUED", "stage": "", "fraction": None, "failure_code": "", "scores": []}
     assert row.take(run, 10.0)
     assert row.elapsed(20.0) == ""
     assert row.take(run | {"state": "MEASURING", "stage": "measuring", "fraction": 0.5}, 30.0)

@@ -50,7 +50,7 @@ def note(number: int = 1) -> AuditEntry:
     return audit_record(actor="user:ada", action="test.act", target=("thing", str(number)), after={"n": number})
 
 
-def tamper(sql: str, *values: object) -> None:
+def tamper(sql: str, *values: str | int) -> None:
     """Plain SQL by somebody who has the database and took its guards away."""
     with connection.cursor() as cursor:
         for statement in guards_drop(connection, "audit_auditentry"):
@@ -236,8 +236,9 @@ def test_the_database_itself_refuses_to_change_a_record(
     submit(public)
     worker.work_until_empty()
     board_publish(release_slug=public.slug)
-    table, row = model._meta.db_table, model.objects.all()[0]
-    names = [field.column for field in model._meta.concrete_fields]
+    rows: Any = model.objects.all()
+    table, row = model._meta.db_table, rows[0]
+    names = [str(field.column) for field in model._meta.concrete_fields]
     attempts = [f"UPDATE {table} SET id = id WHERE id = %s", f"DELETE FROM {table} WHERE id = %s"]
     if connection.vendor == "sqlite":
         attempts.append(f"INSERT OR REPLACE INTO {table} SELECT {', '.join(names)} FROM {table} WHERE id = %s")
@@ -247,7 +248,7 @@ def test_the_database_itself_refuses_to_change_a_record(
     for sql in attempts:
         with pytest.raises(IntegrityError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(sql, [row.pk])
-    for act in (model.objects.all().delete, lambda: model.objects.update(id=1), row.save, row.delete):
+    for act in (model.objects.all().delete, lambda: rows.update(id=1), row.save, row.delete):
         with pytest.raises(AppendOnlyError):
             act()
     assert model.objects.filter(pk=row.pk).exists()

@@ -10,7 +10,7 @@ from queue import Empty
 import pytest
 from kombu import Connection
 
-from leaderboard.config.broker import Transport, broker_register
+from leaderboard.config.broker import Channel, Transport, broker_register
 from leaderboard.core.home import broker_folders_make
 
 
@@ -21,14 +21,25 @@ def link(tmp_path: Path) -> Iterator[Connection]:
         yield connection
 
 
+def channel_of(link: Connection) -> Channel:
+    found = link.channel()
+    assert isinstance(found, Channel)
+    return found
+
+
 def test_the_filesystem_scheme_means_our_transport(link: Connection) -> None:
     assert isinstance(link.transport, Transport)
 
 
 def test_a_reader_that_never_stops_looking_gets_every_message_whole(link: Connection) -> None:
-    sender, receiver = link.channel(), link.channel()
+    sender, receiver = channel_of(link), channel_of(link)
     total = 400
-    writer = threading.Thread(target=lambda: [sender._put("bell", {"n": n, "pad": "x" * 5000}) for n in range(total)])
+
+    def send() -> None:
+        for n in range(total):
+            sender._put("bell", {"n": n, "pad": "x" * 5000})
+
+    writer = threading.Thread(target=send)
     writer.start()
     got: set[int] = set()
     while len(got) < total:
@@ -41,7 +52,7 @@ def test_a_reader_that_never_stops_looking_gets_every_message_whole(link: Connec
 
 
 def test_a_message_cut_short_is_dropped(link: Connection, tmp_path: Path) -> None:
-    channel = link.channel()
+    channel = channel_of(link)
     (tmp_path / "queue" / "1_half.bell.msg").write_bytes(b"")
     with pytest.raises(Empty):
         channel._get("bell")

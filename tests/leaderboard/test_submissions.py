@@ -95,7 +95,7 @@ def test_an_accepted_submission_sent_again_to_a_further_release_gets_its_run_the
     user: User, submit: Submit, hidden: Release, public: Release
 ) -> None:
     first = submit(public)
-    again = {"user": user, "image": first.image, "manifest": first.manifest}
+    again: dict[str, Any] = {"user": user, "image": first.image, "manifest": first.manifest}
     with pytest.raises(Duplicate, match=first.id):
         submission_create(**again, releases=[public.slug])
     extended = submission_create(**again, releases=[hidden.slug])

@@ -22,6 +22,7 @@ from leaderboard.runs.states import RunState
 from leaderboard.traces.selectors import trace_open
 from leaderboard.worker import execute as worker
 from leaderboard.worker import reaper
+from leaderboard.worker.finish import run_finish
 from tests.leaderboard.conftest import Submit
 
 pytestmark = pytest.mark.django_db
@@ -182,10 +183,10 @@ def test_a_commit_whose_answer_got_lost_is_done_once(
     queued: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The connection broke after the server had committed: the worker cannot know, asks again, and changes nothing."""
-    original, lost = worker.run_finish, []
+    lost: list[Run] = []
 
     def finish_and_lose(**kwargs: Any) -> Run:
-        run = original(**kwargs)
+        run = run_finish(**kwargs)
         if not lost:
             lost.append(run)
             raise OperationalError("server closed the connection unexpectedly")
@@ -204,14 +205,14 @@ def test_a_commit_whose_answer_got_lost_is_done_once(
 def test_an_ingest_that_comes_too_late_leaves_no_file_and_one_that_died_leaves_none_either(
     queued: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    original, once = worker.run_finish, []
+    once: list[bool] = []
 
     def lose_the_run_first(**kwargs: Any) -> Run:
         if not once:
             once.append(True)
             Run.objects.filter(id=queued.id).update(lease_expires_at=queued.created_at, suspected_at=long_ago)
             assert reaper.reap_silent(now=timezone.now()) == 1
-        return original(**kwargs)
+        return run_finish(**kwargs)
 
     long_ago = queued.created_at - timedelta(hours=1)
     monkeypatch.setattr(worker, "run_finish", lose_the_run_first)

@@ -161,7 +161,8 @@ def test_what_is_baked_is_taken_for_its_very_base_and_shape_alone(
     assert said["training_examples"] == len(LANDS[2:])
     assert all(torch.equal(tensor, load_file(baked)[key]) for key, tensor in tensors.items())
     other = {"rank": 4} if name == "lte" else {"size": 128}
-    for number, job in enumerate(({"base_sha256": BASE_SHA256[::-1]}, {"hparams": {**short, **other}})):
+    jobs: tuple[dict[str, Any], ...] = ({"base_sha256": BASE_SHA256[::-1]}, {"hparams": {**short, **other}})
+    for number, job in enumerate(jobs):
         assert trained(f"other {number}", **job)[0]["training"] == "in this run"
 
 

@@ -22,8 +22,7 @@ from evaluator.sandbox.engines import lifecycle as backend
 from evaluator.sandbox.flags import id_map
 from evaluator.sandbox.mounts import owner_key
 from evaluator.sandbox.output import KEPT_BYTES, Output
-from tests.evaluator.sandbox.containers import SpecMaker
-from tests.evaluator.sandbox.test_podman import leftovers
+from tests.evaluator.sandbox.containers import SpecMaker, leftovers
 
 pytestmark = pytest.mark.container
 
@@ -157,9 +156,12 @@ def test_output_without_end_fills_neither_memory_nor_disk(
 ) -> None:
     """At its speed it would be ten gigabytes within minutes; two seconds of it show where it goes: nowhere."""
     made: list[Output] = []
-    monkeypatch.setattr(
-        backend, "Output", lambda *arguments, **options: made.append(Output(*arguments, **options)) or made[-1]
-    )
+
+    def recorded(*arguments: Any, **options: Any) -> Output:
+        made.append(Output(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(backend, "Output", recorded)
     peak_reset()
     before, seen, began = resident_mb(), list[Progressed](), time.monotonic()
     with start("flood", wall_s=2, seen=seen) as ended:

@@ -30,7 +30,7 @@
       if (!colour) return copy;
       if (copy.marker) {
         copy.marker.color = colour;
-        copy.marker.line = { ...(copy.marker.line ?? {}), color: colour };
+        copy.marker.line = { ...copy.marker.line, color: colour };
       }
       if (copy.line) copy.line.color = colour;
       for (const name of ["error_x", "error_y"]) if (copy[name]) copy[name].color = colour;

@@ -86,7 +86,13 @@ def board(submit: Submit, hidden: Release) -> BoardSnapshot:
     system = submit(hidden, name="Retrieval", kind="retrieval", division="system")
     control = submit(hidden, name="Refuse everything", kind="control")
     broken = submit(hidden, name="Half measured", kind="editing")
-    full = {"overall": 0.8, "forgetting": 0.9, "locality": 0.85, "over_refusal": 0.1, "extraction_strength": 0.3}
+    full: dict[str, float | None] = {
+        "overall": 0.8,
+        "forgetting": 0.9,
+        "locality": 0.85,
+        "over_refusal": 0.1,
+        "extraction_strength": 0.3,
+    }
     rows = [
         row_make(good, 1, full | {"unlearn_wall_s": 12.5}, rank_high=2, tied_with=[close.id]),
         row_make(

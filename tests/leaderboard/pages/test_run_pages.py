@@ -110,7 +110,14 @@ def test_the_trace_of_a_public_run_shows_the_texts(client: Client, open_run: Run
 
 
 def test_a_neutral_text_is_shown_as_what_it_is_without_a_question_or_answers(client: Client, open_run: Run) -> None:
-    row = {"item_id": "t", "kind": "text", "split_role": "utility", "prompt": "", "response": "", "leak": None}
+    row: dict[str, Any] = {
+        "item_id": "t",
+        "kind": "text",
+        "split_role": "utility",
+        "prompt": "",
+        "response": "",
+        "leak": None,
+    }
     row |= {"reference": "Bread rises slowly.", "base_response": "", "text_logprob": -3.25, "text_gain": 0.0}
     pq.write_table(pa.Table.from_pylist([row]), default_storage.path(open_run.trace.path))
     page = html(client, f"/runs/{open_run.id}/trace/")

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import hog
+import hog  # type: ignore[import-not-found]  # lies beside it in the image
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 #: x86_64 system calls that reach past a container, or into the kernel.
