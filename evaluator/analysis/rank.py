@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from evaluator.contract import MetricGroup, Scorecard
+from evaluator.contract import BoardScore, MetricGroup, RankedEntry, Ranking, Scorecard
+from evaluator.contract.board import PairedDifference, PairedDifferences, Pairs, SeedSpread
 from evaluator.contract.disclosure import HIDDEN_DECIMALS, score_shown
 from evaluator.contract.values import VALUE_NAMES
-from evaluator.measures.metrics.board import METRICS
+from evaluator.measures.metrics.board import METRICS, FloatArray
 from evaluator.measures.score import probe_table, resampling_key
 from evaluator.measures.statistics import (
     Differences,
@@ -78,13 +79,13 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(value, HIDDEN_DECIMALS)
 
 
-def _costs(scorecards: list[Scorecard]) -> dict[str, dict[str, float | None]]:
-    found: dict[str, dict[str, float | None]] = {}
+def _costs(scorecards: list[Scorecard]) -> dict[str, BoardScore]:
+    found: dict[str, BoardScore] = {}
     for info in scorecards[0].metrics:
         if info.group is not MetricGroup.COST:
             continue
         values = [s.value for card in scorecards for s in card.scores if s.key == info.key and s.value is not None]
-        found[info.key] = {"value": _rounded(sum(values) / len(values)) if values else None, "low": None, "high": None}
+        found[info.key] = BoardScore(value=_rounded(sum(values) / len(values)) if values else None)
     return found
 
 
@@ -129,42 +130,47 @@ def _pair_rounded(key: str, number: float) -> float | None:
     return round(float(number), HIDDEN_DECIMALS + 1) if key in ("p", "p_holm") else _rounded(float(number))
 
 
-def _difference(found: Differences, one: str, other: str | None) -> dict[str, Any] | None:
+def _difference(found: Differences, one: str, other: str | None) -> PairedDifference | None:
     """How far `one` is above `other`; None where there is no other or one of them has no value."""
     if other is None or one == other or one not in found.ids or other not in found.ids:
         return None
     i, j = found.ids.index(one), found.ids.index(other)
     numbers = {"value": found.value, "low": found.low, "high": found.high, "p": found.p, "p_holm": found.p_holm}
-    return {"id": other} | {key: _pair_rounded(key, array[i, j]) for key, array in numbers.items()}
+    return PairedDifference(id=other, **{key: _pair_rounded(key, array[i, j]) for key, array in numbers.items()})
 
 
-def _pairs(found: Differences) -> dict[str, Any]:
+def _pairs(found: Differences) -> Pairs:
     """Every pair once: row i holds entry i minus each entry after it, in the order of `ids`."""
-    return {
-        "ids": list(found.ids),
-        **{
-            key: [[_pair_rounded(key, number) for number in row[place + 1 :]] for place, row in enumerate(array)]
-            for key, array in (("low", found.low), ("high", found.high), ("p_holm", found.p_holm))
-        },
-    }
+
+    def half(key: str, array: FloatArray) -> tuple[tuple[float | None, ...], ...]:
+        return tuple(
+            tuple(_pair_rounded(key, number) for number in row[place + 1 :]) for place, row in enumerate(array)
+        )
+
+    return Pairs(
+        ids=tuple(found.ids),
+        low=half("low", found.low),
+        high=half("high", found.high),
+        p_holm=half("p_holm", found.p_holm),
+    )
 
 
-def _seeds(found: SeedVariance | None) -> dict[str, Any] | None:
+def _seeds(found: SeedVariance | None) -> SeedSpread | None:
     """As standard deviations, in the unit of the value."""
     if found is None:
         return None
     parts = {"between": found.between, "within": found.within, "residual": found.residual}
-    return {"n": found.n} | {key: _rounded(variance**0.5) for key, variance in parts.items()}
+    return SeedSpread(n=found.n, **{key: _rounded(variance**0.5) for key, variance in parts.items()})
 
 
-def rank(spec: RankSpec) -> dict[str, Any]:
+def rank(spec: RankSpec) -> Ranking:
     """Columns, ranked entries, paired differences and the minimum detectable difference; see docs/statistics.md.
 
     Raises `ValueError` naming an entry of another release, evaluator or probe set.
     """
     runs, cards = _tables(spec)
     if not runs:
-        return {"columns": [], "entries": [], "pairs": {}, "mde": None}
+        return Ranking()
     tables = {name: seeds[0].mean_over_seeds(seeds[1:]) for name, seeds in runs.items()}
     key = resampling_key(spec.release, spec.content_sha256)
     resampler = Resampler(next(iter(tables.values())), key=key, resamples=spec.resamples)
@@ -185,33 +191,31 @@ def rank(spec: RankSpec) -> dict[str, Any]:
     entries = []
     for place, name in enumerate(order):
         found = intervals[name]
-        scores: dict[str, dict[str, float | None]] = {
-            key: {
-                "value": score_shown(found.value[key]),
-                "low": score_shown(found.low[key]),
-                "high": score_shown(found.high[key]),
-            }
+        scores = {
+            key: BoardScore(
+                value=score_shown(found.value[key]), low=score_shown(found.low[key]), high=score_shown(found.high[key])
+            )
             for key in shown
         }
         entries.append(
-            {
-                "id": name,
-                "rank": ranks[name].rank,
-                "rank_low": ranks[name].rank_low,
-                "rank_high": ranks[name].rank_high,
-                "tied_with": list(ranks[name].tied_with),
-                "pareto": name in front,
-                "scores": scores | _costs(cards[name]),
-                "differences": {
-                    "base": _difference(overall, name, base),
-                    "next": _difference(overall, name, order[place + 1] if place + 1 < len(order) else None),
-                },
-                "seeds": _seeds(seed_variance(runs[name])),
-            }
+            RankedEntry(
+                id=name,
+                rank=ranks[name].rank,
+                rank_low=ranks[name].rank_low,
+                rank_high=ranks[name].rank_high,
+                tied_with=tuple(ranks[name].tied_with),
+                pareto=name in front,
+                scores=scores | _costs(cards[name]),
+                differences=PairedDifferences(
+                    base=_difference(overall, name, base),
+                    next=_difference(overall, name, order[place + 1] if place + 1 < len(order) else None),
+                ),
+                seed_spread=_seeds(seed_variance(runs[name])),
+            )
         )
-    return {
-        "columns": [info.model_dump(mode="json") for info in columns],
-        "entries": entries,
-        "pairs": {name: _pairs(found) for name, found in differences.items()},
-        "mde": _rounded(detectable_difference(overall)),
-    }
+    return Ranking(
+        columns=columns,
+        entries=tuple(entries),
+        pairs={name: _pairs(found) for name, found in differences.items()},
+        mde=_rounded(detectable_difference(overall)),
+    )

@@ -1,6 +1,7 @@
 """The contract: schemas and the rules that both worlds share. The one room of the evaluator that the site imports."""
 
 from evaluator.contract.archive import HEAD_BYTES, archive_fault
+from evaluator.contract.board import BoardPayload, BoardRow, BoardScore, RankedEntry, Ranking
 from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, FailureCode
 from evaluator.contract.folder import data_folder
 from evaluator.contract.job import BACKEND_NAMES, ContainerJob, Job, Limits
@@ -31,6 +32,9 @@ __all__ = [
     "REMEDIES",
     "STAGES",
     "AlignExample",
+    "BoardPayload",
+    "BoardRow",
+    "BoardScore",
     "ContainerJob",
     "EvaluationFailed",
     "FailureCode",
@@ -45,6 +49,8 @@ __all__ = [
     "MetricScore",
     "NeutralText",
     "Progress",
+    "RankedEntry",
+    "Ranking",
     "Receipt",
     "ReleaseCard",
     "RetainExample",

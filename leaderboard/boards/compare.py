@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluator.contract import BoardScore
 from leaderboard.boards.differences import Difference, difference_read
-from leaderboard.boards.table import Column, Entry, Score, columns_read, entries_read, interval_format, value_format
+from leaderboard.boards.table import Column, Entry, columns_read, entries_read, interval_format, value_format
 
 MAX_METHODS = 5
 
@@ -16,7 +17,7 @@ MAX_METHODS = 5
 class Side:
     """One method's score on one metric, with its distance to the first method."""
 
-    score: Score
+    score: BoardScore
     text: str
     interval: str
     difference: str
@@ -56,7 +57,7 @@ def comparison_build(*, payload: Mapping[str, Any], asked: list[str]) -> Compari
     chosen: list[Entry] = []
     unknown: list[str] = []
     for name in asked:
-        entry = next((e for e in entries if name in (e.submission, e.slug)), None)
+        entry = next((e for e in entries if name in (e.submission, e.method_slug)), None)
         if entry is None:
             unknown.append(name)
         elif entry not in chosen:
@@ -91,7 +92,7 @@ def _side(payload: Mapping[str, Any], column: Column, first: Entry, entry: Entry
     return Side(score=score, text=text, interval=interval, difference=difference, verdict=verdict, paired=paired)
 
 
-def _verdict(column: Column, base: Score, score: Score) -> str:
+def _verdict(column: Column, base: BoardScore, score: BoardScore) -> str:
     """Without a paired test: apart only where the two intervals do not touch, a cautious reading."""
     if base.low is None or base.high is None or score.low is None or score.high is None:
         return ""

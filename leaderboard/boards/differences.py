@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluator.contract.board import PairedDifference
+
 #: Corrected p-values up to this one tell two entries apart, as in the ranking.
 ALPHA = 0.05
 
@@ -64,8 +66,8 @@ def difference_read(
     return Difference(gain, *((-high, -low) if turned else (low, high)), p)
 
 
-def difference_stored(found: Mapping[str, Any] | None) -> Difference | None:
+def difference_stored(found: PairedDifference) -> Difference | None:
     """A row's own difference in the overall score, to the base or to the next entry; None where there is none."""
-    if not found or found.get("low") is None or found.get("high") is None:
+    if found.value is None or found.low is None or found.high is None or found.p_holm is None:
         return None
-    return Difference(found["value"], found["low"], found["high"], found["p_holm"])
+    return Difference(found.value, found.low, found.high, found.p_holm)

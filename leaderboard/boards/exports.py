@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evaluator.contract.board import EXPORTED, BoardRow
 from leaderboard.boards.table import Entry, columns_read, entries_read, value_format
 from leaderboard.core.spreadsheets import formula_neutralise
 
-_LEADING = ("rank", "rank_low", "rank_high", "method", "method_slug", "submission", "version", "division", "kind")
-_INTEGERS = frozenset({"rank", "rank_low", "rank_high"})
+_INTEGERS = frozenset(name for name in EXPORTED if BoardRow.model_fields[name].annotation == int | None)
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -38,17 +38,7 @@ def rows_flat(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _flat(entry: Entry, keys: list[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "rank": entry.rank,
-        "rank_low": entry.rank_low,
-        "rank_high": entry.rank_high,
-        "method": entry.method,
-        "method_slug": entry.slug,
-        "submission": entry.submission,
-        "version": entry.version,
-        "division": entry.division,
-        "kind": entry.kind,
-    }
+    row: dict[str, Any] = {name: getattr(entry, name) for name in EXPORTED}
     for key in keys:
         score = entry.score(key)
         row |= {key: score.value, f"{key}_low": score.low, f"{key}_high": score.high}
@@ -57,7 +47,7 @@ def _flat(entry: Entry, keys: list[str]) -> dict[str, Any]:
 
 def _header(payload: Mapping[str, Any]) -> list[str]:
     keys = [column.key for column in columns_read(payload)]
-    return [*_LEADING, *(name for key in keys for name in (key, f"{key}_low", f"{key}_high"))]
+    return [*EXPORTED, *(name for key in keys for name in (key, f"{key}_low", f"{key}_high"))]
 
 
 def board_json(payload: Mapping[str, Any]) -> bytes:
@@ -77,7 +67,7 @@ def board_csv(payload: Mapping[str, Any]) -> bytes:
 
 def board_parquet(payload: Mapping[str, Any]) -> bytes:
     """Parquet with typed columns; what the board is and when it was made stand in the file's metadata."""
-    texts = set(_LEADING) - _INTEGERS
+    texts = set(EXPORTED) - _INTEGERS
     schema = pa.schema(
         [
             pa.field(name, pa.string() if name in texts else pa.int32() if name in _INTEGERS else pa.float64())

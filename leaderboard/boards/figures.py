@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from leaderboard.boards.table import Column, Entry, Score
+from evaluator.contract import BoardScore
+from leaderboard.boards.table import Column, Entry
 
 #: Kind -> (name of a colour in the style sheet, marker). Shape repeats what colour says.
 _MARKS = {
@@ -140,7 +141,7 @@ class _Box(NamedTuple):
         return self.x0 < other.x1 and other.x0 < self.x1 and self.y0 < other.y1 and other.y0 < self.y1
 
 
-def _bar_boxes(x: Score, y: Score) -> list[_Box]:
+def _bar_boxes(x: BoardScore, y: BoardScore) -> list[_Box]:
     """The two error bars of a point as boxes without thickness."""
     here, there = x.value or 0.0, y.value or 0.0
     boxes = []

@@ -9,13 +9,13 @@ import tempfile
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import structlog
 from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Max
 
+from evaluator.contract import BoardPayload, BoardRow, BoardScore, RankedEntry, Ranking
 from evaluator.contract.disclosure import number_shown
 from leaderboard.audit.services import audit_record, audited
 from leaderboard.benchmarks.models import Release
@@ -23,7 +23,7 @@ from leaderboard.boards.models import BoardSnapshot
 from leaderboard.boards.selectors import board_latest
 from leaderboard.core.evaluator_process import evaluator_call
 from leaderboard.core.locks import lock_hold
-from leaderboard.methods.models import Kind, Submission, SubmissionState
+from leaderboard.methods.models import Division, Kind, Submission, SubmissionState
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import RunState
 from leaderboard.traces.selectors import trace_open
@@ -53,11 +53,11 @@ def board_publish(*, release_slug: str, evaluator: str = "") -> BoardSnapshot | 
             return None
         if newest is not None and newest.inputs_sha256 == digest:
             return newest
-        payload = _payload(release, evaluator, runs, _rank(release, evaluator, runs))
+        ranking = _rank(release, evaluator, runs)
         with audited():
             revisions = BoardSnapshot.objects.filter(release=release, evaluator=evaluator)
             revision = (revisions.aggregate(last=Max("revision"))["last"] or 0) + 1
-            payload["revision"] = revision
+            payload = _payload(release, evaluator, runs, ranking, revision).model_dump(mode="json")
             snapshot = BoardSnapshot.objects.create(
                 release=release, evaluator=evaluator, revision=revision, payload=payload, inputs_sha256=digest
             )
@@ -107,8 +107,8 @@ def _inputs_sha256(runs: list[Run]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _rank(release: Release, evaluator: str, runs: list[Run]) -> dict[str, Any]:
-    """The evaluator's ranking: `{columns, entries, pairs, mde}`."""
+def _rank(release: Release, evaluator: str, runs: list[Run]) -> Ranking:
+    """The evaluator's ranking."""
     by_submission: dict[str, list[dict[str, str]]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="palimpsest-rank-") as name:
         folder = Path(name)
@@ -137,7 +137,7 @@ def _rank(release: Release, evaluator: str, runs: list[Run]) -> dict[str, Any]:
         )
         answer = evaluator_call(["rank", str(spec), "--out", str(out)], wall_s=settings.RANK_WALL_S)
         try:
-            ranking: dict[str, Any] = json.loads(out.read_text())
+            ranking = Ranking.model_validate_json(out.read_bytes())
         except (OSError, ValueError) as error:
             raise RankingFailed(f"rank ended with {answer.code}: {answer.stderr[-2000:]}") from error
     if answer.code != 0:
@@ -155,56 +155,59 @@ def _base_submission(runs: list[Run]) -> str | None:
     return max(found, key=lambda submission: (submission.created_at, submission.id)).id if found else None
 
 
-def _payload(release: Release, evaluator: str, runs: list[Run], ranking: dict[str, Any]) -> dict[str, Any]:
+def _payload(release: Release, evaluator: str, runs: list[Run], ranking: Ranking, revision: int) -> BoardPayload:
     """The Board JSON. On a hidden release its numbers are withheld as on the run page."""
     by_submission: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_submission[run.submission_id].append(run)
-    exact = release.is_open
-    groups = {column["key"]: column["group"] for column in ranking["columns"]}
-    rows = [_row(by_submission[entry["id"]], entry, groups, exact=exact) for entry in ranking["entries"]]
-    return {
-        "board": release.slug,
-        "release": release.slug,
-        "evaluator": evaluator,
-        "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "title": release.title,
-        "split": release.split,
-        "release_version": release.version,
-        "columns": ranking["columns"],
-        "rows": rows,
-        "pairs": ranking.get("pairs", {}),
-        "mde": ranking.get("mde"),
-    }
+    groups = {column.key: column.group for column in ranking.columns}
+
+    def shown(entry: RankedEntry) -> RankedEntry:
+        if release.is_open:
+            return entry
+        return entry.model_copy(
+            update={"scores": {k: _withheld(groups[k], score) for k, score in entry.scores.items()}}
+        )
+
+    return BoardPayload(
+        board=release.slug,
+        release=release.slug,
+        evaluator=evaluator,
+        generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        revision=revision,
+        title=release.title,
+        split=release.split,
+        release_version=release.version,
+        columns=ranking.columns,
+        rows=tuple(_row(by_submission[entry.id], shown(entry)) for entry in ranking.entries),
+        pairs=ranking.pairs,
+        mde=ranking.mde,
+    )
 
 
-def _row(runs: list[Run], entry: dict[str, Any], groups: dict[str, str], *, exact: bool) -> dict[str, Any]:
+def _row(runs: list[Run], entry: RankedEntry) -> BoardRow:
     submission: Submission = runs[0].submission
     method = submission.method
-    return {
-        "rank": entry["rank"],
-        "rank_low": entry["rank_low"],
-        "rank_high": entry["rank_high"],
-        "method": method.name,
-        "submission": submission.id,
-        "division": submission.division,
-        "kind": method.kind,
-        "scores": {key: _score(groups[key], score, exact=exact) for key, score in entry["scores"].items()},
-        "method_slug": method.slug,
-        "version": submission.version,
-        "paper": method.paper,
-        "code": method.code,
-        "runs": [run.id for run in runs],
-        "seeds": [run.seed for run in runs],
-        "tied_with": entry.get("tied_with", []),
-        "differences": entry.get("differences", {}),
-        "seed_spread": entry.get("seeds"),
-        "pareto": bool(entry.get("pareto", False)),
-        "stores_forget_text": any(run.scorecard.get("stores_forget_text", False) for run in runs),
-        "submitted_at": submission.created_at.isoformat(timespec="seconds"),
-    }
+    return BoardRow(
+        **entry.model_dump(exclude={"id"}),
+        method=method.name,
+        submission=submission.id,
+        division=Division(submission.division).value,
+        kind=method.kind,
+        method_slug=method.slug,
+        version=submission.version,
+        paper=method.paper,
+        code=method.code,
+        runs=tuple(run.id for run in runs),
+        seeds=tuple(run.seed for run in runs),
+        stores_forget_text=any(run.scorecard.get("stores_forget_text", False) for run in runs),
+        submitted_at=submission.created_at.isoformat(timespec="seconds"),
+    )
 
 
-def _score(group: str, score: dict[str, float | None], *, exact: bool) -> dict[str, float | None]:
-    numbers = {name: score.get(name) for name in ("value", "low", "high")}
-    return numbers if exact else {name: number_shown(number, group=group) for name, number in numbers.items()}
+def _withheld(group: str, score: BoardScore) -> BoardScore:
+    return BoardScore(
+        value=number_shown(score.value, group=group),
+        low=number_shown(score.low, group=group),
+        high=number_shown(score.high, group=group),
+    )

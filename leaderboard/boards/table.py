@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
-from evaluator.contract import MetricGroup, MetricInfo
+from pydantic import Field
+
+from evaluator.contract import BoardRow, BoardScore, MetricGroup, MetricInfo
 from leaderboard.boards.differences import Difference, difference_stored
 
 
-@dataclass(frozen=True)
-class Column:
-    """One metric of a board, as the snapshot describes it."""
-
-    key: str
-    label: str
-    direction: str
-    group: str = "overall"
-    help: str = ""
-    headline: bool = False
-    version: str = ""
-    unit: str = ""  # nothing for a rate
+class Column(MetricInfo):
+    """One metric of a board, with the words that a page has for it."""
 
     @property
     def arrow(self) -> str:
@@ -35,45 +27,13 @@ class Column:
 
     @property
     def group_label(self) -> str:
-        return MetricGroup(self.group).label
+        return self.group.label
 
 
-@dataclass(frozen=True)
-class Score:
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
+class Entry(BoardRow):
+    """One row of a board, as a page reads it; `names` are those of all rows, by submission."""
 
-    @property
-    def has_interval(self) -> bool:
-        return self.low is not None and self.high is not None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One row of a board."""
-
-    rank: int | None
-    rank_low: int | None
-    rank_high: int | None
-    method: str
-    slug: str
-    submission: str
-    version: str
-    division: str
-    kind: str
-    paper: str = ""
-    code: str = ""
-    tied_with: tuple[str, ...] = ()
-    pareto: bool = False
-    runs: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    stores_forget_text: bool = False
-    scores: Mapping[str, Score] = field(default_factory=dict)
-    #: (the other's name, difference in the overall score) to the untouched base and to the next entry.
-    differences: tuple[tuple[str, Difference], ...] = ()
-    #: Standard deviations of one run's overall score: `between` seeds, `within` one by the choice of subjects.
-    seed_spread: Mapping[str, float] = field(default_factory=dict)
+    names: Mapping[str, str] = Field(default_factory=dict, exclude=True)
 
     @property
     def is_control(self) -> bool:
@@ -86,58 +46,31 @@ class Entry:
             return ""
         return f"{self.rank_low}–{self.rank_high}"
 
-    def score(self, key: str) -> Score:
+    @property
+    def gaps(self) -> tuple[tuple[str, Difference], ...]:
+        """(the other's name, difference in the overall score) to the untouched base and to the next entry."""
+        stored = {item.id: item for item in (self.differences.base, self.differences.next) if item}
+        read = [(self.names.get(ident, ""), difference_stored(item)) for ident, item in stored.items()]
+        return tuple((name, difference) for name, difference in read if name and difference)
+
+    def score(self, key: str) -> BoardScore:
         return self.scores.get(key, _NO_SCORE)
 
 
-_NO_SCORE = Score()
+_NO_SCORE = BoardScore()
 
 
 def columns_read(payload: Mapping[str, Any]) -> tuple[Column, ...]:
     """The columns of a Board JSON, groups together in the order in which the board shows them."""
     order = list(MetricGroup)
-    infos = sorted((MetricInfo.model_validate(item) for item in payload["columns"]), key=lambda i: order.index(i.group))
-    return tuple(Column(**info.model_dump(mode="json")) for info in infos)
+    columns = (Column.model_validate(item) for item in payload["columns"])
+    return tuple(sorted(columns, key=lambda column: order.index(column.group)))
 
 
 def entries_read(payload: Mapping[str, Any]) -> tuple[Entry, ...]:
     """The rows of a Board JSON in its own order."""
     names = {row["submission"]: row["method"] for row in payload["rows"]}
-    return tuple(_entry(row, names) for row in payload["rows"])
-
-
-def _differences(row: Mapping[str, Any], names: Mapping[str, str]) -> tuple[tuple[str, Difference], ...]:
-    found = row.get("differences") or {}
-    stored = {item["id"]: item for item in (found.get("base"), found.get("next")) if item}
-    read = [(names.get(ident, ""), difference_stored(item)) for ident, item in stored.items()]
-    return tuple((name, difference) for name, difference in read if name and difference)
-
-
-def _entry(row: Mapping[str, Any], names: Mapping[str, str]) -> Entry:
-    return Entry(
-        rank=row.get("rank"),
-        rank_low=row.get("rank_low"),
-        rank_high=row.get("rank_high"),
-        method=row["method"],
-        slug=row["method_slug"],
-        submission=row["submission"],
-        version=str(row.get("version", "")),
-        division=row["division"],
-        kind=row["kind"],
-        paper=row.get("paper", ""),
-        code=row.get("code", ""),
-        tied_with=tuple(row.get("tied_with") or ()),
-        pareto=bool(row.get("pareto")),
-        runs=tuple(row.get("runs") or ()),
-        seeds=tuple(row.get("seeds") or ()),
-        stores_forget_text=bool(row.get("stores_forget_text")),
-        differences=_differences(row, names),
-        seed_spread=row.get("seed_spread") or {},
-        scores={
-            key: Score(value=score.get("value"), low=score.get("low"), high=score.get("high"))
-            for key, score in row["scores"].items()
-        },
-    )
+    return tuple(Entry.model_validate({**row, "names": names}) for row in payload["rows"])
 
 
 @dataclass(frozen=True)
@@ -212,7 +145,7 @@ class BoardQuery:
         kept = [
             entry
             for entry in entries
-            if (not needle or needle in entry.method.casefold() or needle in entry.slug)
+            if (not needle or needle in entry.method.casefold() or needle in entry.method_slug)
             and (not self.division or entry.division == self.division)
             and (not self.kind or entry.kind == self.kind)
             and (self.controls or not entry.is_control)
@@ -242,14 +175,14 @@ class Cell:
     """One number of the table; `text` is empty for what was not run."""
 
     column: Column
-    score: Score
+    score: BoardScore
     text: str
     interval: str
     best: bool
     starts_group: bool
 
 
-def interval_format(score: Score, unit: str = "") -> str:
+def interval_format(score: BoardScore, unit: str = "") -> str:
     """`0.81–0.92`, or nothing where there is no interval."""
     if score.low is None or score.high is None:
         return ""

@@ -233,5 +233,5 @@ def compare(request: HttpRequest) -> HttpResponse:
 
 
 def _holds(snapshot: BoardSnapshot, asked: list[str]) -> bool:
-    there = {name for entry in entries_read(snapshot.payload) for name in (entry.slug, entry.submission)}
+    there = {name for entry in entries_read(snapshot.payload) for name in (entry.method_slug, entry.submission)}
     return all(name in there for name in asked)

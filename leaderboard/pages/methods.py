@@ -99,7 +99,7 @@ def _placements(slug: str) -> list[dict[str, Any]]:
             continue
         columns = {column.key: column for column in columns_read(line.snapshot.payload)}
         for entry in entries_read(line.snapshot.payload):
-            if entry.slug == slug:
+            if entry.method_slug == slug:
                 found.append(
                     {
                         "release": line.release,

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from evaluator.contract import REMEDIES, FailureCode
+from evaluator.contract import REMEDIES, FailureCode, MetricGroup, MetricInfo
 from evaluator.contract.disclosure import Reader, Sight, duration_shown, number_shown, sight
 from leaderboard.accounts.viewers import Viewer, is_organiser
 from leaderboard.core.problems import Problem, problem_make
@@ -23,6 +23,7 @@ class ScoreView:
     label: str
     direction: str  # up: higher is better
     group: str
+    unit: str
     help: str
     headline: bool
     value: float | None
@@ -130,10 +131,10 @@ def retry_problem(viewer: Viewer, run: Run) -> Problem:
 
 def score_views(run: Run, *, exact: bool) -> list[ScoreView]:
     """The run's scores in the scorecard's own order. Wants `run.scores` prefetched."""
-    infos = {info["key"]: info for info in run.scorecard.get("metrics", [])}
+    infos = {info["key"]: MetricInfo.model_validate(info) for info in run.scorecard.get("metrics", [])}
     order = {key: position for position, key in enumerate(infos)}
     scores = sorted(run.scores.all(), key=lambda score: order.get(score.key, len(order)))
-    return [_score_view(score, infos.get(score.key, {}), exact=exact) for score in scores]
+    return [_score_view(score, infos.get(score.key) or _undescribed(score), exact=exact) for score in scores]
 
 
 def run_view(run: Run, viewer: Viewer) -> RunView:
@@ -192,18 +193,25 @@ def _retries_left(viewer: Viewer, run: Run) -> int | None:
     return max(0, bound - run.retries)
 
 
-def _score_view(score: Score, info: dict[str, Any], *, exact: bool) -> ScoreView:
+def _undescribed(score: Score) -> MetricInfo:
+    """Of a score that its scorecard does not describe."""
+    return MetricInfo(
+        key=score.key, version=score.version, label=score.key, direction="up", group=MetricGroup.OVERALL, help=""
+    )
+
+
+def _score_view(score: Score, info: MetricInfo, *, exact: bool) -> ScoreView:
     value, low, high = score.value, score.low, score.high
     if not exact:
-        group = str(info.get("group", ""))
-        value, low, high = (number_shown(number, group=group) for number in (value, low, high))
+        value, low, high = (number_shown(number, group=info.group) for number in (value, low, high))
     return ScoreView(
         key=score.key,
-        label=info.get("label", score.key),
-        direction=info.get("direction", "up"),
-        group=info.get("group", ""),
-        help=info.get("help", ""),
-        headline=bool(info.get("headline", False)),
+        label=info.label,
+        direction=info.direction,
+        group=info.group,
+        unit=info.unit,
+        help=info.help,
+        headline=info.headline,
         value=value,
         low=low,
         high=high,

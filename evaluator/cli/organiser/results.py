@@ -111,7 +111,7 @@ def rank(
 
     with clear_errors():
         result = do_rank(RankSpec.model_validate_json(spec.read_text()))
-        write_atomically(out, json.dumps(result, allow_nan=False) + "\n")
+        write_atomically(out, result.model_dump_json() + "\n")
 
 
 def verify(

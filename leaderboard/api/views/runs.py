@@ -13,7 +13,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from leaderboard.api.schema import answers, extend_schema
-from leaderboard.api.views.boards import ScoreSerializer
 from leaderboard.runs.forecast import queue_place
 from leaderboard.runs.models import Run
 from leaderboard.runs.output import run_output
@@ -23,11 +22,17 @@ from leaderboard.runs.services import run_cancel, run_retry
 from leaderboard.runs.states import RunState
 
 
-class RunScoreSerializer(ScoreSerializer):
+class RunScoreSerializer(serializers.Serializer[Any]):
+    """A `ScoreView`."""
+
+    value = serializers.FloatField(allow_null=True)
+    low = serializers.FloatField(allow_null=True)
+    high = serializers.FloatField(allow_null=True)
     key = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]
     direction = serializers.CharField()
     group = serializers.CharField(allow_blank=True)
+    unit = serializers.CharField(allow_blank=True)
     help = serializers.CharField(allow_blank=True)
     headline = serializers.BooleanField()
     n_items = serializers.IntegerField()

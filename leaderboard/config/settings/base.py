@@ -177,6 +177,7 @@ REST_KNOX = {
     "AUTH_HEADER_PREFIX": "Token",
 }
 SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",  # what the schemas of pydantic models are written in
     "TITLE": "Palimpsest API",
     "DESCRIPTION": "Boards, methods, submissions and runs of the Palimpsest leaderboard.",
     "VERSION": "1",

@@ -10,7 +10,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from leaderboard.boards.table import Score, value_format
+from evaluator.contract import BoardScore
+from leaderboard.boards.table import value_format
 from leaderboard.core.markdown import markdown_render
 
 register = template.Library()
@@ -45,12 +46,9 @@ def paragraphs(text: str) -> SafeString:
 
 
 @register.filter
-def metric(value: float | None, key: str = "") -> str:
+def metric(value: float | None, unit: str = "") -> str:
     """A number as the boards write it; nothing for None."""
-    if value is None:
-        return ""
-    ending = key.rsplit("_", 1)[-1] if "_" in key else ""
-    return value_format(value, {"s": "s", "mb": "MB"}.get(ending, ""))
+    return "" if value is None else value_format(value, unit)
 
 
 @register.filter
@@ -98,7 +96,7 @@ def image_short(image: str) -> str:
 
 
 @register.simple_tag
-def whisker(score: Score, reference: float | None = None) -> SafeString:
+def whisker(score: BoardScore, reference: float | None = None) -> SafeString:
     """A picture of a value in [0, 1] with its interval, on an axis 100 wide; `reference` is a dashed tick."""
 
     def place(value: float) -> float:

@@ -57,7 +57,7 @@ class Bench:
 
     def rank(self, entries: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
         spec = {"release": "r-20", "content_sha256": "c", "evaluator": "1", "resamples": 1000, "entries": entries}
-        return rank(RankSpec.model_validate(spec | changes))
+        return rank(RankSpec.model_validate(spec | changes)).model_dump(mode="json")
 
 
 def _columns() -> list[str]:
@@ -115,7 +115,7 @@ def test_pairs_agree_with_the_differences_and_the_ties(bench: Bench, entries: li
 
 
 def test_seeds_are_reported_where_there_are_several(bench: Bench, entries: list[dict[str, Any]]) -> None:
-    seeds = {entry["id"]: entry["seeds"] for entry in bench.rank(entries)["entries"]}
+    seeds = {entry["id"]: entry["seed_spread"] for entry in bench.rank(entries)["entries"]}
     assert seeds["fair"] is None and seeds["good"]["n"] == 3
     assert set(seeds["good"]) == {"n", "between", "within", "residual"} and seeds["good"]["residual"] > 0
 

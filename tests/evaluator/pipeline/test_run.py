@@ -148,7 +148,7 @@ def test_the_redacted_trace_gives_the_same_board_as_the_complete_one(scored: dic
             RankSpec.model_validate(
                 {"release": "toy-world-5", "evaluator": evaluator, "resamples": 500, "entries": entries}
             )
-        )
+        ).model_dump(mode="json")
 
     complete, redacted = board("trace.parquet"), board("trace_public.parquet")
     assert [e["id"] for e in complete["entries"]] == [e["id"] for e in redacted["entries"]]

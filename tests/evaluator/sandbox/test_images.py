@@ -135,7 +135,8 @@ def test_a_machine_without_the_packages_is_told_the_other_way(monkeypatch: pytes
 
 def test_the_key_of_the_packages_is_found_without_importing_torch() -> None:
     program = (
-        "import sys; from evaluator.sandbox.images import reference_layers as layers; layers.site_key(layers.site_distributions());"
+        "import sys; from evaluator.sandbox.images.reference_layers import site_distributions, site_key;"
+        "site_key(site_distributions());"
         "sys.exit('torch' in sys.modules)"
     )
     began = time.monotonic()
