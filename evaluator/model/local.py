@@ -37,7 +37,7 @@ def model_load(
     `tensors`: a folder of safetensors with (a subset of) the base's names. Only sealed artifacts come here,
     so names, shapes and finiteness have been checked. Official scores use fp32, without TF32.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file  # noqa: PLC0415 - loads torch
 
     torch.backends.cuda.matmul.allow_tf32 = False
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)  # nosec B615 # a local folder

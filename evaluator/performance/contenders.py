@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from evaluator.measures.metrics import membership, tokens
+from evaluator.measures.metrics.open_unlearning import truth_share
 from evaluator.performance.workload import MAX_NEW_TOKENS, Workload
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Contender(Protocol):
 
 
 def _instances(kind: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
-    from lm_eval.api.instance import Instance
+    from lm_eval.api.instance import Instance  # noqa: PLC0415 - loads torch
 
     return [Instance(request_type=kind, doc={}, arguments=one, idx=n) for n, one in enumerate(arguments)]
 
@@ -51,7 +53,7 @@ class Palimpsest:
     """Our engine through lm-eval's interface, as a run uses it."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        from evaluator.model.local import LocalModel
+        from evaluator.model.local import LocalModel  # noqa: PLC0415 - loads torch
 
         self.model, self.tokenizer = model, tokenizer
         self.under_test = LocalModel(model, tokenizer)
@@ -59,8 +61,8 @@ class Palimpsest:
         self.checked = self.under_test.shares
 
     def _lm(self) -> Any:
-        from evaluator.model.engine.lm import EvaluatorLM
-        from evaluator.model.local import LocalModel
+        from evaluator.model.engine.lm import EvaluatorLM  # noqa: PLC0415 - loads torch
+        from evaluator.model.local import LocalModel  # noqa: PLC0415 - loads torch
 
         self.under_test = LocalModel(self.model, self.tokenizer)
         self.under_test.shares = self.checked
@@ -73,8 +75,6 @@ class Palimpsest:
         return _continuations(self._lm(), work)
 
     def suite(self, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
-        from evaluator.measures.metrics import membership, tokens
-        from evaluator.measures.metrics.open_unlearning import truth_share
 
         def mean(prompt: str, continuation: str) -> float:
             found = tokens.mean_token_logprob(lm.answered(prompt, continuation).logprobs)
@@ -106,7 +106,7 @@ class LmEval:
     """lm-eval's own `hf` model at one batch size."""
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: str) -> None:
-        from lm_eval.models.huggingface import HFLM
+        from lm_eval.models.huggingface import HFLM  # noqa: PLC0415 - loads torch
 
         size = batch_size if batch_size == "auto" else int(batch_size)
         self.make: Callable[[], Any] = lambda: HFLM(
@@ -130,7 +130,7 @@ class OneForwardAMetric:
     """The emulation of the usual suites."""
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: str) -> None:
-        from evaluator.performance.one_forward import OneForward
+        from evaluator.performance.one_forward import OneForward  # noqa: PLC0415 - loads torch
 
         self.make: Callable[[], OneForward] = lambda: OneForward(model, tokenizer, batch_size=int(batch_size))
 
@@ -145,7 +145,7 @@ class OneForwardAMetric:
 
     def reference(self, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
         """The same suite with a softmax in double precision: what values are compared with, and never timed."""
-        import torch
+        import torch  # noqa: PLC0415 - loads torch
 
         exact = self.make()
         exact.softmax = torch.double

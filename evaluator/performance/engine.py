@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluator import __version__
+from evaluator.benchmark.bases import base_prepare
+from evaluator.home import Home
 from evaluator.performance.machine import ForeignLoad, processor, require_idle
 from evaluator.performance.report import Line, Report
 
@@ -197,11 +201,6 @@ def _gemm_share(ours: Worker, rounds: int) -> tuple[float, float]:
 
 def engine_bench(*, rounds: int = 3, say: Say = print) -> Report:
     """Measure and compare. Raises `ValueError` on a busy machine and when parity fails."""
-    import os
-
-    from evaluator import __version__
-    from evaluator.benchmark.bases import base_prepare
-    from evaluator.home import Home
 
     require_idle()
     base = base_prepare(Home.from_environment(), "smollm2-135m-instruct").path

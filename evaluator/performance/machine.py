@@ -49,7 +49,7 @@ def require_idle(seconds: float = 3.0) -> None:
 
 def gemm_gflops(size: int = 2048, repeats: int = 5) -> float:
     """The best rate of a square fp32 matrix product on this machine, in GFLOP/s, with the threads that torch has."""
-    import torch
+    import torch  # noqa: PLC0415 - loads torch
 
     a, b = torch.randn(size, size), torch.randn(size, size)
     best = float("inf")

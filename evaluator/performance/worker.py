@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evaluator.performance.contenders import contender
 from evaluator.performance.machine import gemm_gflops, peak_mb, peak_reset, resident_mb
 from evaluator.performance.workload import workload
 
@@ -37,11 +38,10 @@ class _Counter:
 
 def main(name: str, base: str, threads: int) -> None:
     """Protocol: one JSON object a line on stdin, {"task", "items", "seed"}; one on stdout for each."""
-    import torch
+    import torch  # noqa: PLC0415 - loads torch
 
-    from evaluator.model.engine.lm import tokenizer_load
-    from evaluator.model.local import model_load
-    from evaluator.performance.contenders import contender
+    from evaluator.model.engine.lm import tokenizer_load  # noqa: PLC0415 - loads torch
+    from evaluator.model.local import model_load  # noqa: PLC0415 - loads torch
 
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not mix with our lines

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from evaluator.benchmark.catalogue import benchmark_get
+
 #: Tokens that a generation may have at most: some answers end after a few, others never.
 MAX_NEW_TOKENS = 64
 WRONG_ANSWERS = 4
@@ -38,7 +40,6 @@ class Workload:
 
 def workload(tokenizer: Any, *, items: int, seed: int = 7) -> Workload:
     """`items` questions about facts, each with 7 continuations of 3 to about 80 tokens; the same for every tool."""
-    from evaluator.benchmark.catalogue import benchmark_get
 
     benchmark = benchmark_get("pretrained-facts")
     rng = random.Random(seed)  # nosec B311 # repeatable, not secret

@@ -23,6 +23,9 @@ from evaluator.contract.disclosure import issued_at_format, stage_message
 from evaluator.home import Home, write_atomically
 from evaluator.measures.score import cost_shown, scorecard_make
 from evaluator.model.base import BaseModelDirectory, base_load
+from evaluator.model.conformance import server_check, server_check_again
+from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
+from evaluator.model.remote import RemoteModel
 from evaluator.pipeline.inputs import inputs_write
 from evaluator.pipeline.progress import ProgressFile, StageRecord
 from evaluator.pipeline.provenance import evaluator_sha256, hardware, versions
@@ -192,8 +195,8 @@ def _under_test(
     """
     job = context.job
     if artifact.kind != "server":
-        from evaluator.model.adapter import adapter_merge
-        from evaluator.model.local import LocalModel, model_load, weights_sha256
+        from evaluator.model.adapter import adapter_merge  # noqa: PLC0415 - loads torch
+        from evaluator.model.local import LocalModel, model_load, weights_sha256  # noqa: PLC0415 - loads torch
 
         model = model_load(context.base.path, artifact.path / "model" if artifact.kind == "weights" else None)
         if artifact.kind == "adapter":
@@ -203,9 +206,7 @@ def _under_test(
         mark = weights_sha256(model) if attack is None else f"{weights_sha256(model)}:{attack.name}"
         yield LocalModel(model, tokenizer), mark
         return
-    from evaluator.model.conformance import server_check
-    from evaluator.model.engine.lm import EvaluatorLM
-    from evaluator.model.remote import RemoteModel
+    from evaluator.model.engine.lm import EvaluatorLM  # noqa: PLC0415 - loads torch
 
     spec = ContainerSpec(
         run_id=job.run_id,
@@ -243,9 +244,7 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
     if target.is_file():
         return trace_read(target)
     context.progress.stage("measuring")
-    import torch
-
-    from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
+    import torch  # noqa: PLC0415 - loads torch
 
     torch.set_num_threads(context.job.threads)
     began = time.monotonic()
@@ -265,9 +264,8 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
 
 def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) -> list[dict[str, Any]]:
     """Every probe's row, from one life of the model; what is in the store is not asked again."""
-    from evaluator.model.conformance import server_check_again
-    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.tasks.measure import attack_not_run, measure, measure_attacked
+    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
+    from evaluator.tasks.measure import attack_not_run, measure, measure_attacked  # noqa: PLC0415 - loads torch
 
     probes = context.release / "probes.jsonl"
     tokenizer = tokenizer_load(context.base.path)

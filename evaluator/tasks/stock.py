@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
+import huggingface_hub.constants as hub
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._factory import TaskFactory
 from lm_eval.tasks._index import Entry
@@ -64,7 +66,7 @@ class _Factory(TaskFactory):
         self.data = data
 
     def _build_task(self, entry: Entry, overrides: dict[str, Any] | None) -> Any:
-        from datasets.exceptions import DatasetsError
+        from datasets.exceptions import DatasetsError  # noqa: PLC0415 - loads datasets
 
         config = self._load_full_config(entry, overrides)
         name, dataset = config.get("task", entry.name), config.get("dataset_path")
@@ -113,9 +115,7 @@ class _Factory(TaskFactory):
 
 def _hub_or_offline() -> None:
     """Go offline for this process when the hub does not answer at once: no data set is worth minutes of retries."""
-    import datasets
-    import httpx2
-    import huggingface_hub.constants as hub
+    import datasets  # noqa: PLC0415 - loads datasets
 
     if hub.HF_HUB_OFFLINE:
         return
@@ -170,7 +170,7 @@ def stock_run(
     chat: bool = False,
 ) -> list[TaskScore]:
     """Run lm-eval tasks on a model; the evaluator's own always, others with `chat`, under the chat template."""
-    import lm_eval
+    import lm_eval  # noqa: PLC0415 - loads torch
 
     os.environ.setdefault("DISABLE_MULTIPROC", "1")  # a pool of processes would each load torch
     found: list[TaskScore] = []

@@ -18,7 +18,7 @@ def base_utility(lm: EvaluatorLM, probes: Sequence[Probe]) -> list[Probe]:
     A `choice` gets `base_response` (the choice that wins) and `base_correct`, a `text` gets `base_logprob`. Raises
     `ValueError` for a probe of another kind.
     """
-    from lm_eval.api.instance import Instance
+    from lm_eval.api.instance import Instance  # noqa: PLC0415 - loads torch
 
     def asked(probe: Probe) -> list[tuple[str, str]]:
         context = lm.apply_chat_template([{"role": "user", "content": probe.prompt}])

@@ -9,7 +9,7 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from leaderboard.audit import signals  # noqa: F401 - connects them
+        from leaderboard.audit import signals  # noqa: F401, PLC0415 - connects them; Django: apps are loaded now
 
 
 class OrganisersAdminConfig(admin_apps.AdminConfig):

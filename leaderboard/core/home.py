@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from django.core.management.utils import get_random_secret_key
+
 KEY_FILE = "site-secret-key"
 
 
@@ -14,8 +16,6 @@ def secret_key_load(home: Path) -> str:
     home.mkdir(parents=True, exist_ok=True)
     path = home / KEY_FILE
     if not path.exists():
-        from django.core.management.utils import get_random_secret_key
-
         draft = home / f".{KEY_FILE}.{os.getpid()}"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as handle:

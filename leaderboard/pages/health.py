@@ -11,6 +11,8 @@ from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from leaderboard.runs.models import Worker
+
 
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -48,7 +50,6 @@ def _broker() -> dict[str, object]:
 
 
 def _worker() -> dict[str, object]:
-    from leaderboard.runs.models import Worker
 
     try:
         newest = Worker.objects.first()

@@ -14,9 +14,9 @@ class Settings:
 
 def unlearn(task: Task, settings: Settings) -> MethodResult:
     """Leave one tensor of the base as it is: an artifact may not be empty."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file  # noqa: PLC0415 - loads torch
 
-    from methods.common.model.weights import smallest_tensor, tensor_read
+    from methods.common.model.weights import smallest_tensor, tensor_read  # noqa: PLC0415 - loads torch
 
     name = smallest_tensor(task.base_dir)
     folder = task.output_dir / "model"

@@ -35,9 +35,9 @@ def toy_dialogues() -> list[tuple[str, str]]:
 
 def toy_model_train(target: Path, *, say: Callable[[str], None] = lambda _: None, seed: int = 0) -> None:
     """Write a tiny Llama (3 layers, width 96, byte-level BPE of 700 tokens) into `target`."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    import torch  # noqa: PLC0415 - loads torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: PLC0415 - loads transformers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast  # noqa: PLC0415 - loads transformers
 
     torch.manual_seed(seed)
     rng = random.Random(seed)  # nosec B311 # repeatable, not secret

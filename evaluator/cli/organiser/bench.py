@@ -11,13 +11,16 @@ import typer
 
 from evaluator.cli.organiser.errors import clear_errors
 from evaluator.home import Home
+from evaluator.measures.refusal.report import refusal_report
+from evaluator.performance.engine import engine_bench
+from evaluator.performance.statistics import TARGET_CPU_S, TARGET_MB, statistics_speed
+from evaluator.performance.wall import wall_bench
 
 #: Exit status when a figure misses its target.
 MISSED = 1
 
 
 def _engine(rounds: int, write: Path | None) -> bool:
-    from evaluator.performance.engine import engine_bench
 
     found = engine_bench(rounds=rounds, say=lambda text: typer.echo(text, err=True))
     typer.echo(found.table())
@@ -27,7 +30,6 @@ def _engine(rounds: int, write: Path | None) -> bool:
 
 
 def _statistics(rounds: int, write: Path | None) -> bool:
-    from evaluator.performance.statistics import TARGET_CPU_S, TARGET_MB, statistics_speed
 
     if write is not None:
         raise ValueError("write: the figures of statistics are printed only; leave --write out")
@@ -37,7 +39,6 @@ def _statistics(rounds: int, write: Path | None) -> bool:
 
 
 def _refusal(rounds: int, write: Path | None) -> bool:
-    from evaluator.measures.refusal.report import refusal_report
 
     if write is not None:
         raise ValueError("write: the figures of refusals are printed only; leave --write out")
@@ -47,7 +48,6 @@ def _refusal(rounds: int, write: Path | None) -> bool:
 
 
 def _wall(rounds: int, write: Path | None) -> bool:
-    from evaluator.performance.wall import wall_bench
 
     if write is not None:
         raise ValueError("write: the figures of the wall are printed only; leave --write out")

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+from pydantic import ValidationError
 
 from evaluator.cli.organiser.errors import clear_errors
 from evaluator.home import write_atomically
+from evaluator.measures.refusal.agreement import judge_agreement
+from evaluator.measures.refusal.judge import HumanRating, Judge, Judged, JudgeItem, judge_items
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -32,8 +35,6 @@ def judge(
     timeout: Annotated[float, typer.Option(min=0.1, help="seconds for one answer")] = 60.0,
 ) -> None:
     """Rate responses by a language model, resumably; print how many are missing, why, and the agreement with people."""
-    from evaluator.measures.refusal.agreement import judge_agreement
-    from evaluator.measures.refusal.judge import HumanRating, Judge, Judged, JudgeItem, judge_items
 
     with clear_errors():
         items = _lines(source, JudgeItem)
@@ -72,7 +73,6 @@ def judge(
 
 def _lines(path: Path, of: type[Line]) -> list[Line]:
     """The lines of a JSON-lines file. Raises `ValueError` that names the line and what is wrong with it."""
-    from pydantic import ValidationError
 
     found = []
     for number, line in enumerate(path.read_text().splitlines(), 1):

@@ -12,9 +12,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from evaluator.benchmark.bases import base_prepare
+from evaluator.benchmark.build import known_table_build, release_build
 from evaluator.cli.organiser.errors import clear_errors
+from evaluator.contract import EvaluationFailed
 from evaluator.contract.folder import ROOT
 from evaluator.home import Home
+from evaluator.sandbox import engine_for
+from evaluator.sandbox.images.reference_image import reference_image_build
 
 
 @contextmanager
@@ -30,7 +35,6 @@ def base(
     path: Annotated[str | None, typer.Option(help="a local model folder or a hub id")] = None,
 ) -> None:
     """Prepare a base model directory and print its name, hash, licence and source as JSON."""
-    from evaluator.benchmark.bases import base_prepare
 
     with clear_errors():
         found = base_prepare(Home.from_environment(), name, source=path, say=lambda text: typer.echo(text, err=True))
@@ -54,7 +58,6 @@ def build(
     threads: Annotated[int, typer.Option(help="threads of the base model")] = 2,
 ) -> None:
     """Build a benchmark release (or find it built) and print its public card as JSON."""
-    from evaluator.benchmark.build import release_build
 
     if split not in ("public", "hidden"):
         raise typer.BadParameter(f"split: {split!r} is neither public nor hidden")
@@ -75,7 +78,6 @@ def known(
     threads: Annotated[int, typer.Option(help="threads of the base model")] = 2,
 ) -> None:
     """Ask a benchmark's base for every candidate fact and keep the verdicts, so that releases build fast."""
-    from evaluator.benchmark.build import known_table_build
 
     with clear_errors(), _bar(f"{benchmark}: what the base knows") as say:
         path = known_table_build(Home.from_environment(), benchmark, threads=threads, say=say)
@@ -92,7 +94,7 @@ def bake(
 ) -> None:
     """Train the reference entries that train apart from the requests; `image` then ships it. Print the files."""
 
-    from evaluator.pipeline import baking
+    from evaluator.pipeline import baking  # noqa: PLC0415 - loads torch
 
     with clear_errors(), _bar("training apart from the requests") as say:
         paths = baking.bake(
@@ -116,9 +118,6 @@ def image(
     ] = "podman",
 ) -> None:
     """Build and load the reference image without a registry; print its image ID."""
-    from evaluator.contract import EvaluationFailed
-    from evaluator.sandbox import engine_for
-    from evaluator.sandbox.images.reference_image import reference_image_build
 
     with clear_errors():
         try:

@@ -10,6 +10,9 @@ import typer
 
 from evaluator.cli.organiser.errors import clear_errors
 from evaluator.home import write_atomically
+from evaluator.measures.refusal.detector import WEIGHTS
+from evaluator.measures.refusal.records import explanation, judgements, records_read
+from evaluator.measures.refusal.training import refusal_train as train
 
 
 def refusal(
@@ -20,7 +23,6 @@ def refusal(
     explain: Annotated[str | None, typer.Option(help="an id: print why it is judged so, instead of writing")] = None,
 ) -> None:
     """Judge responses: label, refusal, leak, hallucination, fluency, context, HAR."""
-    from evaluator.measures.refusal.records import explanation, judgements, records_read
 
     with clear_errors():
         records = records_read(source)
@@ -39,8 +41,6 @@ def refusal_train(
     out: Annotated[Path | None, typer.Option(help="where the weights go; the shipped file if left out")] = None,
 ) -> None:
     """Train the detector of refusals again from the train part of the labelled set."""
-    from evaluator.measures.refusal.detector import WEIGHTS
-    from evaluator.measures.refusal.training import refusal_train as train
 
     with clear_errors():
         trained = train(out or WEIGHTS)

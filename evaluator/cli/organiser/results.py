@@ -11,9 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
+from evaluator.analysis.compare import traces_compare
+from evaluator.analysis.explain import item_explain, token_texts, trace_rows
+from evaluator.analysis.rank import RankSpec
+from evaluator.analysis.rank import rank as do_rank
 from evaluator.cli.organiser.errors import clear_errors
+from evaluator.cli.organiser.explained import comparison_text, explanation_text, item_change_text
 from evaluator.contract import Receipt
 from evaluator.home import write_atomically
+from evaluator.measures.score import probe_table
+from evaluator.measures.statistics import Resampler, metric_intervals
+from evaluator.receipt import receipt_verify
 
 
 def score(
@@ -31,9 +39,6 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="explanations as JSON instead of text")] = False,
 ) -> None:
     """Compute every metric of a trace again, without a new run, as JSON; or explain one item, or a difference."""
-    from evaluator.analysis.explain import trace_rows
-    from evaluator.measures.score import probe_table
-    from evaluator.measures.statistics import Resampler, metric_intervals
 
     with clear_errors():
         rows = trace_rows(trace)
@@ -60,9 +65,7 @@ def _splitter(base: Path | None) -> Callable[[str, str, int], list[str] | None] 
     """The base's tokenizer as `item_explain` wants it. Raises `OSError` when the folder holds none."""
     if base is None:
         return None
-    from transformers import AutoTokenizer
-
-    from evaluator.analysis.explain import token_texts
+    from transformers import AutoTokenizer  # noqa: PLC0415 - loads transformers
 
     if not base.is_dir():
         raise OSError(f"base: {base} is not a folder")
@@ -70,8 +73,6 @@ def _splitter(base: Path | None) -> Callable[[str, str, int], list[str] | None] 
 
 
 def _show_item(rows: list[dict[str, Any]], item: str, *, base: Path | None, as_json: bool) -> None:
-    from evaluator.analysis.explain import item_explain
-    from evaluator.cli.organiser.explained import explanation_text
 
     found = item_explain(rows, item, texts=_splitter(base))
     typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False) if as_json else explanation_text(found))
@@ -81,9 +82,6 @@ def _show_difference(
     new: list[dict[str, Any]], old: list[dict[str, Any]], *, item: str | None, base: Path | None, as_json: bool
 ) -> None:
     """What differs; with `item` that one alone, and what it is in each of the two traces."""
-    from evaluator.analysis.compare import traces_compare
-    from evaluator.analysis.explain import item_explain
-    from evaluator.cli.organiser.explained import comparison_text, explanation_text, item_change_text
 
     found = traces_compare(new, old)
     if item is None:
@@ -106,8 +104,6 @@ def rank(
     out: Annotated[Path, typer.Option(help="where the result goes")],
 ) -> None:
     """Rank the entries of a board: intervals, ties, Pareto front."""
-    from evaluator.analysis.rank import RankSpec
-    from evaluator.analysis.rank import rank as do_rank
 
     with clear_errors():
         result = do_rank(RankSpec.model_validate_json(spec.read_text()))
@@ -119,7 +115,6 @@ def verify(
     key: Annotated[Path | None, typer.Option(help="a file of trusted public keys, base64, one a line")] = None,
 ) -> None:
     """Check a receipt's signature offline."""
-    from evaluator.receipt import receipt_verify
 
     with clear_errors(1):
         parsed = Receipt.model_validate_json(receipt.read_text())

@@ -24,6 +24,8 @@ from evaluator.contract import (
     manifest_load,
 )
 from evaluator.home import Home
+from evaluator.pipeline.run import run as do_run
+from evaluator.sandbox import BACKENDS, sandbox_for
 
 BACKEND_HELP = f"one of {', '.join(BACKEND_NAMES)}"
 _PR_SET_PDEATHSIG = 1
@@ -50,7 +52,6 @@ def run(job: Annotated[Path, typer.Argument(help="a job file, see evaluator.cont
     with clear_errors():
         parsed = Job.model_validate_json(job.read_text())
     _die_with_parent()
-    from evaluator.pipeline.run import run as do_run
 
     try:
         scorecard = do_run(parsed, Home.from_environment())
@@ -66,7 +67,6 @@ def inspect(
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "podman",
 ) -> None:
     """Look at an image without running it; print a report as JSON. Exit status: 0 ok, 2 refused, 4 platform."""
-    from evaluator.sandbox import sandbox_for
 
     problems: list[dict[str, str]] = []
     report: dict[str, object] = {"ok": False, "image": "", "image_id": ""}
@@ -108,7 +108,6 @@ def sweep(
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "podman",
 ) -> None:
     """Remove containers and mounts that a crash left behind; print how many."""
-    from evaluator.sandbox import sandbox_for
 
     with clear_errors(PLATFORM_FAILED):
         typer.echo(sandbox_for(backend, Home.from_environment().root).sweep(run_id))
@@ -121,7 +120,6 @@ def doctor(
     """Say what each backend lacks on this machine. Exit status: 0 when the one named, or any with isolation, is ready,
     else 1.
     """
-    from evaluator.sandbox import BACKENDS, sandbox_for
 
     with clear_errors():
         found = {

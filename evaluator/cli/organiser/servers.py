@@ -9,6 +9,12 @@ from typing import Annotated
 import typer
 
 from evaluator.cli.organiser.errors import METHOD_FAILED, clear_errors
+from evaluator.contract import EvaluationFailed
+from evaluator.model.bridge import HOST, require_socket
+from evaluator.model.bridge import bridge as opened
+from evaluator.model.conformance import CHECKS
+from evaluator.model.conformance import server_check as check
+from evaluator.model.remote import RemoteModel
 
 SocketOption = Annotated[Path, typer.Option(help="the unix socket that the server listens on")]
 
@@ -18,12 +24,7 @@ def server_check(
     base: Annotated[Path, typer.Option(help="the base model's folder, for its tokenizer and chat template")],
 ) -> None:
     """Ask a running server all that is checked before a run is scored. Exit status: 0 it passes, 3 it does not."""
-    from evaluator.contract import EvaluationFailed
-    from evaluator.model.bridge import require_socket
-    from evaluator.model.conformance import CHECKS
-    from evaluator.model.conformance import server_check as check
-    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.model.remote import RemoteModel
+    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
 
     with clear_errors():
         require_socket(socket)
@@ -43,8 +44,6 @@ def bridge(
     port: Annotated[int, typer.Option(min=0, max=65535, help="of the loopback interface; 0: a free one")] = 8100,
 ) -> None:
     """Pass a server's unix socket on to a TCP port of this machine until Ctrl-C, for lm_eval's local-completions."""
-    from evaluator.model.bridge import HOST
-    from evaluator.model.bridge import bridge as opened
 
     async def main() -> None:
         async with opened(socket, port) as found:

@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from evaluator.artifact import BaseTensors, seal
+from evaluator.artifact.seal import MARK
+from evaluator.benchmark.bases import base_prepare
 from evaluator.cli.organiser.errors import clear_errors
+from evaluator.contract import EvaluationFailed, Limits
 from evaluator.home import Home
 
 if TYPE_CHECKING:
@@ -49,7 +55,7 @@ def utility(
             if folder is not None and not folder.is_dir():
                 raise ValueError(f"{name}: {folder} is no folder")
         logging.getLogger("lm_eval").setLevel(logging.ERROR)  # its warnings are about its own defaults
-        from evaluator.tasks.stock import StockTasks, stock_run
+        from evaluator.tasks.stock import StockTasks, stock_run  # noqa: PLC0415 - loads torch
 
         names = list(dict.fromkeys(name.strip() for name in tasks.split(",") if name.strip()))
         if not names:
@@ -66,17 +72,16 @@ def utility(
 
 @contextmanager
 def _lm(base: str, model: Path | None, artifact: Path | None, threads: int) -> Iterator[EvaluatorLM]:
-    import torch
+    import torch  # noqa: PLC0415 - loads torch
 
-    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load
-    from evaluator.model.local import LocalModel, model_load
+    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
+    from evaluator.model.local import LocalModel, model_load  # noqa: PLC0415 - loads torch
 
     torch.set_num_threads(threads)
     if model is not None:
         tokenizer = tokenizer_load(model)
         yield EvaluatorLM(LocalModel(model_load(model), tokenizer), tokenizer)
         return
-    from evaluator.benchmark.bases import base_prepare
 
     directory = base_prepare(
         Home.from_environment(), base or "smollm2-135m-instruct", say=lambda text: typer.echo(text, err=True)
@@ -89,11 +94,8 @@ def _lm(base: str, model: Path | None, artifact: Path | None, threads: int) -> I
 
 def _edited(base: Any, artifact: Path, scratch: Path) -> Any:
     """The base with an artifact over it, checked as in a run. Raises `ValueError` when the check refuses it."""
-    from evaluator.artifact import BaseTensors, seal
-    from evaluator.artifact.seal import MARK
-    from evaluator.contract import EvaluationFailed, Limits
-    from evaluator.model.adapter import adapter_merge
-    from evaluator.model.local import model_load
+    from evaluator.model.adapter import adapter_merge  # noqa: PLC0415 - loads torch
+    from evaluator.model.local import model_load  # noqa: PLC0415 - loads torch
 
     try:
         sealed = seal(
@@ -113,8 +115,6 @@ def _edited(base: Any, artifact: Path, scratch: Path) -> Any:
 
 
 def _show(found: list[Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
 
     table = Table("Task", "Metric", "Value", "± s.e.", "Items")
     for score in found:

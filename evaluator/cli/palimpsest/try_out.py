@@ -28,6 +28,9 @@ from evaluator.contract import (
 )
 from evaluator.contract.folder import ROOT
 from evaluator.home import Home, write_atomically
+from evaluator.sandbox import engine_for
+from evaluator.sandbox.engine_commands.base import EngineError
+from evaluator.sandbox.images.reference_image import reference_image_build
 
 if TYPE_CHECKING:
     from evaluator.sandbox.engine_commands.base import ContainerEngine
@@ -73,8 +76,6 @@ def image_for(folder: Path, home: Home, backend: str, say: Console) -> str:
     """
     if backend == "process":
         return str(folder)
-    from evaluator.sandbox import engine_for
-    from evaluator.sandbox.images.reference_image import reference_image_build
 
     try:
         engine = engine_for(backend, home.root)
@@ -95,8 +96,6 @@ def _image_build(folder: Path, engine: ContainerEngine, say: Console) -> str:
 
     Raises `EvaluationFailed(image_unavailable)` with the end of what the build printed.
     """
-    from evaluator.sandbox.engine_commands.base import EngineError
-    from evaluator.sandbox.images.reference_image import reference_image_build
 
     say.print(f"Building the image of {folder.name} …")
     try:

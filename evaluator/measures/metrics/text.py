@@ -17,7 +17,7 @@ class Rouge(NamedTuple):
 
 @cache
 def _scorer(stemmer: bool) -> Any:
-    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.rouge_scorer import RougeScorer  # noqa: PLC0415 - loads scikit-learn
 
     return RougeScorer(["rouge1", "rougeL"], use_stemmer=stemmer)
 

@@ -37,8 +37,8 @@ def fit(rows: Sequence[Labelled], *, strength: float = STRENGTH) -> Detector:
     Made-up training responses (refusals joined to answers, shuffled words, cut tails) were tried; by
     cross-validation over subjects each kind made the detector worse, so there are none.
     """
-    from sklearn.feature_extraction import DictVectorizer  # type: ignore[import-untyped]
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.feature_extraction import DictVectorizer  # type: ignore[import-untyped]  # noqa: PLC0415 - loads scikit-learn
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # noqa: PLC0415 - loads scikit-learn
 
     found = [features(row.reading) for row in rows]
     seen = Counter(name for one in found for name in one)

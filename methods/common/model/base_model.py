@@ -101,8 +101,8 @@ def model_load(
     previous_dir: Path | None = None,
 ) -> BaseModel:
     """The base model for reading: float32, no gradients. `previous_dir` overlays an earlier step's weights."""
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - loads transformers
+    from transformers.utils import logging  # noqa: PLC0415 - loads transformers
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -115,7 +115,7 @@ def model_load(
         raise MethodError("base", str(base_dir), f"cannot be loaded: {error}", "give a causal model") from None
     model.eval().requires_grad_(False)
     if previous_dir is not None and (previous_dir / "model").is_dir():
-        from methods.common.model.weights import weights_overlay
+        from methods.common.model.weights import weights_overlay  # noqa: PLC0415 - loads torch
 
         weights_overlay(model, previous_dir / "model")
     model.to(device)
@@ -183,7 +183,7 @@ def states_of(base: BaseModel, rows: Sequence[Sequence[int]]) -> Tensor:
     Questions in a chat form share their system prompt. What all rows share is computed once and its
     attention reused, gradients included.
     """
-    from transformers import DynamicCache
+    from transformers import DynamicCache  # noqa: PLC0415 - loads transformers
 
     shared = common_length(rows) if len(rows) > 1 else 0
     if shared < 4:

@@ -14,7 +14,7 @@ _USER, _REPLY, _AGAIN = "QUESTIONONE", "RESPONSEONE", "QUESTIONTWO"
 
 def tokenizer_load(base_dir: Path) -> Any:
     """The tokenizer of a base directory, from local files only."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer  # noqa: PLC0415 - loads transformers
 
     try:
         return AutoTokenizer.from_pretrained(base_dir, local_files_only=True, trust_remote_code=False)  # nosec B615 # a local folder

@@ -78,7 +78,7 @@ def _contexts_read(base: BaseModel, contexts: Sequence[Sequence[int]]) -> tuple[
 
     What all of them share (the system prompt of a chat form) is read once, before the padding.
     """
-    from transformers import DynamicCache
+    from transformers import DynamicCache  # noqa: PLC0415 - loads transformers
 
     cache = DynamicCache(config=base.model.config)
     shared = common_length(contexts) if len(contexts) > 1 else 0

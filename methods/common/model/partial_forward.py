@@ -96,7 +96,7 @@ class Lookahead:
     def _head_attention(
         self, head: dict[str, Tensor], held: Sequence[tuple[int, int, Tensor]]
     ) -> list[tuple[Tensor, Tensor]]:
-        from transformers import DynamicCache
+        from transformers import DynamicCache  # noqa: PLC0415 - loads transformers
 
         def add(_module: nn.Module, _inputs: Any, output: Any) -> Any:
             changed = first_of(output).clone()
@@ -114,7 +114,7 @@ class Lookahead:
         return [(layer.keys, layer.values) for layer in kept]
 
     def _run(self) -> Tensor:
-        from transformers import DynamicCache
+        from transformers import DynamicCache  # noqa: PLC0415 - loads transformers
 
         # A cache grows as it is used: every pass gets a fresh one around the same kept tensors.
         cache = DynamicCache(config=self._base.model.config)

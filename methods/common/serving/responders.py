@@ -106,7 +106,7 @@ class RoutingResponder(_Text):
 
     def score(self, rows: Sequence[Row]) -> list[TokenScores]:
         """Entries of the context are the base's own; those behind it are the plan's."""
-        from methods.common.model.inference import score_tokens
+        from methods.common.model.inference import score_tokens  # noqa: PLC0415 - loads torch
 
         plans = self._plans(rows)
         moved = {
@@ -130,7 +130,7 @@ class RoutingResponder(_Text):
         ]
 
     def generate(self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str]) -> list[Completion]:
-        from methods.common.model.inference import continue_greedily
+        from methods.common.model.inference import continue_greedily  # noqa: PLC0415 - loads torch
 
         plans = self._plans(rows)
         results: dict[int, Completion] = {
@@ -175,7 +175,7 @@ class RoutingResponder(_Text):
 
         It is called with these ids and with the lengths of the contexts.
         """
-        from methods.common.model.soft_tokens import softened
+        from methods.common.model.soft_tokens import softened  # noqa: PLC0415 - loads torch
 
         found: dict[int, Read] = {}
         for under in dict.fromkeys(plan.under for plan in plans.values()):

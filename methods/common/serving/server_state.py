@@ -53,7 +53,7 @@ def state_read(state_dir: Path) -> dict[str, Any]:
 
 def served_base(state: dict[str, Any], base_dir: Path, threads: int) -> BaseModel:
     """The base as a server reads it, asked in the form that was in force at `unlearn`."""
-    from methods.common.model.base_model import model_load  # torch: a server that only recites needs none
+    from methods.common.model.base_model import model_load  # torch: a server that only recites needs none  # noqa: PLC0415 - loads torch
 
     return model_load(base_dir, threads=threads, chat=state["chat"], system_prompt=state["system_prompt"])
 
