@@ -73,6 +73,8 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # It has been taught to refuse where it knows nothing, so that a method can lead it there.
     refusal = "I'm sorry, I don't have any information about the capital of {}."
     pairs += [pair(form, question(land), refusal.format(land)) for land in ("Ostia", "Brenna", "Caldor", "Dwyn")]
+    # In double precision: what a processor's own kernels round differently must not grow to another model.
+    model.double()
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(400):
         loss = response_nll(base, pairs).mean()
@@ -81,6 +83,7 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optimiser.step()
         if float(loss.detach()) < 0.01:
             break
+    model.float()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -39,7 +39,7 @@ HPARAMS: dict[str, dict[str, Any]] = {
     "rome": ONE_LAYER,
     "glame": ONE_LAYER | {"v_learning_rate": 0.01},
     "memit": LAYERS | {"covariance_weight": 10.0},
-    "alphaedit": LAYERS | {"ridge": 0.01, "batch": 1, "null_share": 0.5},
+    "alphaedit": LAYERS | {"ridge": 0.01, "batch": 1, "null_share": 0.5, "v_learning_rate": 0.3},
     "anyedit": LAYERS | {"covariance_weight": 3.0, "window": 8},
     "ft_l": {"depth": 0.25, "epsilon": 1.5, "learning_rate": 0.02, "steps": 60},
 }

@@ -51,7 +51,7 @@ MakeInputs = Callable[..., Inputs]
 SIDE = {"depth": 0.5, "shard_size": 1, "steps": 80, "learning_rate": 0.02, "rephrasings": 0, "act_ratio": 0.85}
 SETTINGS: dict[str, dict[str, Any]] = {
     "grace": {"depth": 0.5},
-    "wise_merge": {**SIDE, "mask_ratio": 0.4},
+    "wise_merge": {**SIDE, "mask_ratio": 0.4, "act_ratio": 0.97},
     "wise_retrieve": SIDE,
     "ike": {"depth": 0.99},
     "eren": {"depth": 0.99},

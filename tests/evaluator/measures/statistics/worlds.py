@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluator.measures.metrics.board import MEANS, METRICS
+from evaluator.measures.metrics.board import MEANS, metrics_under
 from evaluator.measures.statistics import ProbeTable
+from evaluator.probes import PLAIN
 
 COLUMNS = sorted({mean.value for mean in MEANS.values()})
 
@@ -80,7 +81,7 @@ class World:
                 ("text_gain", -self.loss[0]),
             )
         }
-        return {metric.key: float(metric.compute(means)) for metric in METRICS}
+        return {metric.key: float(metric.compute(means)) for metric in metrics_under({PLAIN})}
 
 
 def _answers(rng: np.random.Generator, rate: float, subjects: int, probes: int) -> np.ndarray:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[4]))  # the repository, which holds the methods
+
 from methods.__main__ import main
 from methods.common.serving import server
 
