@@ -71,7 +71,7 @@ def test_ga_climbs_the_loss_on_the_requests_and_reads_no_retain_fact(make_inputs
 
 
 def test_ga_diverges_when_nothing_stops_it(make_inputs: MakeInputs, base_dir: Path) -> None:
-    inputs = unlearned_here("ga", make_inputs(hparams={"learning_rate": 2e-3, "epochs": 30, "forget_cap": 1e3}))
+    inputs = unlearned_here("ga", make_inputs(hparams={"learning_rate": 2e-3, "epochs": 60, "forget_cap": 1e3}))
     assert kept(inputs, base_dir) == 0
 
 
