@@ -7,16 +7,13 @@ import time
 
 import pytest
 
+from leaderboard.core.task_messages import BOARD_PUBLISH, RUN_NEXT, SUBMISSION_INSPECT
 from tests.chaos.conftest import ProductionSite
 from tests.chaos.servers import Redis
 from tests.chaos.site import Site
 from tests.chaos.steps import STAGES, ended_once, reach, submit
 
 pytestmark = pytest.mark.chaos
-
-RUN_NEXT = "leaderboard.worker.tasks.run_next"
-INSPECT = "leaderboard.methods.tasks.submission_inspect"
-PUBLISH = "leaderboard.boards.tasks.board_publish"
 
 
 def scored(site: Site, count: int) -> None:
@@ -81,7 +78,7 @@ def test_the_same_message_delivered_many_times_to_two_workers_does_each_run_once
     for number in (1, 2, 3):
         submit(site, number=number, stage_s=0.3, value=number / 10)
     submissions = [row["id"] for row in site.rows("select id from methods_submission")]
-    site.ring(*[(INSPECT, ident) for ident in submissions for _ in range(4)])
+    site.ring(*[(SUBMISSION_INSPECT, ident) for ident in submissions for _ in range(4)])
     site.worker_start()
     site.worker_start()
     site.wait(lambda: len(site.rows("select id from runs_run")) == 3, within_s=60)
@@ -92,8 +89,8 @@ def test_the_same_message_delivered_many_times_to_two_workers_does_each_run_once
     board_settled(site)
 
     before = history(site)
-    site.ring(*[(RUN_NEXT, ident) for ident in runs], *[(INSPECT, ident) for ident in submissions] * 2)
-    site.ring(*[(PUBLISH, "toy-world-5")] * 4)
+    site.ring(*[(RUN_NEXT, ident) for ident in runs], *[(SUBMISSION_INSPECT, ident) for ident in submissions] * 2)
+    site.ring(*[(BOARD_PUBLISH, "toy-world-5")] * 4)
     site.wait(lambda: not list((site.home / "broker" / "queue").glob("*palimpsest.msg")), within_s=30)
     time.sleep(2)
     assert history(site) == before  # a message about what is done already does nothing
