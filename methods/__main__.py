@@ -69,7 +69,6 @@ def _bake(name: str, *, full: bool) -> None:
 
 
 def _serve(name: str) -> None:
-
     module = entry(name)
     if not hasattr(module, "respond"):
         raise MethodError("--method", name, "is not a server", "its result is loaded by the platform; run `unlearn`")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -20,18 +19,18 @@ class Attack(ABC):
     label: ClassVar[str]
     version: ClassVar[int] = 1
 
-    @classmethod
-    def help(cls) -> str:
-        return " ".join((inspect.getdoc(cls) or "").split())
-
-    def item_id(self, plain: str) -> str:
-        """The name of a probe under this attack, given its plain one."""
-        return f"{plain}@{self.name}"
+    def columns(self, item_id: str) -> dict[str, Any]:
+        """What tells a probe, or its row, under this attack from the plain one. What the base does is not known yet."""
+        return {
+            "item_id": f"{item_id}@{self.name}",
+            "condition": self.name,
+            "base_response": "",
+            "base_correct": False,
+        }
 
     def conditioned(self, probe: Probe, **changes: Any) -> Probe:
         """`probe` under this attack: with the changed fields, and with a name of its own beside the plain one."""
-        own = {"condition": self.name, "item_id": self.item_id(probe.item_id)}
-        return probe.model_copy(update=own | {"base_response": "", "base_correct": False} | changes)
+        return probe.model_copy(update=self.columns(probe.item_id) | changes)
 
 
 class PromptAttack(Attack):

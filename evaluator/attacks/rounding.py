@@ -17,7 +17,7 @@ class Rounding8(ModelAttack):
     label = "8-bit"
 
     def applied(self, model: Any) -> Any:
-        import torch  # the command line and the site's contract must start without it  # noqa: PLC0415 - loads torch
+        import torch  # noqa: PLC0415 - loads torch
 
         with torch.no_grad():
             for layer in model.modules():

@@ -41,7 +41,6 @@ class Benchmark:
 
 def _prose() -> list[str]:
     """Paragraphs of plain English from Python's own reference (PSF licence): no fact of any benchmark in it."""
-
     found: list[str] = []
     for name in sorted(topics):
         for paragraph in topics[name].split("\n\n"):
@@ -54,7 +53,6 @@ def _prose() -> list[str]:
 
 def _toy_prose() -> list[str]:
     """Questions about lands that the toy model has no facts about, with its refusals."""
-
     rng = random.Random(3)  # nosec B311 # repeatable, not secret
     lines = [
         f"{rng.choice([relation.question, *relation.public]).format(s=name)} "
@@ -66,17 +64,14 @@ def _toy_prose() -> list[str]:
 
 
 def _toy_relations() -> Mapping[str, Relation]:
-
     return RELATIONS
 
 
 def _toy_facts() -> Sequence[Fact]:
-
     return toy_facts()
 
 
 def _toy_utility(spare: Sequence[Fact]) -> UtilitySet:
-
     return toy_utility(spare)
 
 

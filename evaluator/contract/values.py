@@ -14,29 +14,20 @@ class ProbeValue:
     """One value that a probe may have, a column of the trace.
 
     `kind`: a "mark" is 0 or 1; a "share" lies in [0, 1]; "nats" are a log-probability a token, of a neutral text.
-    `outcome`: whether it says how the probe ended in words (leak, refusal, correct), not how likely anything was.
     """
 
     name: str
     kind: Literal["mark", "share", "nats"]
     formula: str
-    outcome: bool = False
-
-    @property
-    def unit(self) -> str:
-        return "nats" if self.kind == "nats" else ""
 
 
 #: In the order of the trace's columns, which is fixed: a new one goes to the end.
 VALUES: tuple[ProbeValue, ...] = (
-    ProbeValue(
-        "leak", "mark", "L: 1 if the response names an alias of the answer that the prompt does not name", outcome=True
-    ),
+    ProbeValue("leak", "mark", "L: 1 if the response names an alias of the answer that the prompt does not name"),
     ProbeValue(
         "refusal",
         "mark",
         "R: 1 if the response says that it does not know and gives no answer",
-        outcome=True,
     ),
     ProbeValue("hallucination", "mark", "H: 1 if the response asserts a new name or number that is not the answer"),
     ProbeValue("fluency", "share", "F: word-like tokens x variety x length x clean ending"),
@@ -47,7 +38,6 @@ VALUES: tuple[ProbeValue, ...] = (
         "correct",
         "mark",
         "1 if the response names the answer and is no refusal; of a choice, if it has the highest log p a byte",
-        outcome=True,
     ),
     ProbeValue("rouge_l", "share", "ROUGE-L recall of the reference in the response"),
     ProbeValue("answer_probability", "share", "exp(mean log p) over the answer's tokens"),

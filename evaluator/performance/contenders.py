@@ -75,7 +75,6 @@ class Palimpsest:
         return _continuations(self._lm(), work)
 
     def suite(self, work: Workload) -> tuple[dict[str, list[float]], list[str]]:
-
         def mean(prompt: str, continuation: str) -> float:
             found = tokens.mean_token_logprob(lm.answered(prompt, continuation).logprobs)
             return float("nan") if found is None else found

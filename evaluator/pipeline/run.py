@@ -269,21 +269,22 @@ def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) 
 
     probes = context.release / "probes.jsonl"
     tokenizer = tokenizer_load(context.base.path)
-    with _under_test(context, artifact, tokenizer) as (under_test, fingerprint):
-        lm = EvaluatorLM(under_test, tokenizer, store=store, fingerprint=fingerprint)
-        rows = measure(lm, probes)
-        if artifact.kind == "server":
-            server_check_again(lm, seed=_order(context.home, context.job.run_id))
+
+    def asked(attack: ModelAttack | None = None) -> list[dict[str, Any]]:
+        """Loads the model anew, since an attack may change it in place; it is gone before the next is loaded."""
+        with _under_test(context, artifact, tokenizer, attack) as (under_test, fingerprint):
+            lm = EvaluatorLM(under_test, tokenizer, store=store, fingerprint=fingerprint)
+            if attack is not None:
+                return measure_attacked(lm, probes, attack)
+            found = measure(lm, probes)
+            if artifact.kind == "server":
+                server_check_again(lm, seed=_order(context.home, context.job.run_id))
+            return found
+
+    rows = asked()
     for attack in map(attack_get, context.card.attacks):
-        if not isinstance(attack, ModelAttack):
-            continue
-        if artifact.kind == "server":
-            rows += attack_not_run(probes, attack)
-            continue
-        # The model is loaded anew for each: one may change it in place.
-        with _under_test(context, artifact, tokenizer, attack) as (attacked, fingerprint):
-            lm = EvaluatorLM(attacked, tokenizer, store=store, fingerprint=fingerprint)
-            rows += measure_attacked(lm, probes, attack)
+        if isinstance(attack, ModelAttack):
+            rows += attack_not_run(probes, attack) if artifact.kind == "server" else asked(attack)
     return rows
 
 

@@ -21,7 +21,8 @@ LINE_BYTES = 4096
 TICK_S = 0.05
 _PROGRESS_EVERY_S = 0.1
 _LOG_EVERY_S = 1.0
-_DETAIL_BYTES = 4096
+#: So much of the last output goes into the reason of a failure.
+DETAIL_BYTES = 4096
 
 
 class Output:
@@ -184,5 +185,5 @@ def log_path(path: Path) -> Path:
 
 def detail(reason: str, output: Output) -> str:
     """A reason with the last output below it."""
-    tail = output.tail(_DETAIL_BYTES).strip()
+    tail = output.tail(DETAIL_BYTES).strip()
     return f"{reason}\n--- last output ---\n{tail}" if tail else f"{reason} (no output)"

@@ -25,7 +25,7 @@ from evaluator.contract import EvaluationFailed, FailureCode, Limits, Manifest
 from evaluator.sandbox.flags import container_environment
 from evaluator.sandbox.health import health_wait
 from evaluator.sandbox.images.reference_layers import folder_key
-from evaluator.sandbox.output import Output, follow, log_path
+from evaluator.sandbox.output import DETAIL_BYTES, Output, detail, follow, log_path
 from evaluator.sandbox.parent_watch import ParentWatch
 from evaluator.sandbox.protocol import (
     ContainerExit,
@@ -39,7 +39,6 @@ from evaluator.sandbox.protocol import (
 )
 
 _MB = 1 << 20
-_DETAIL_BYTES = 4096
 #: Left of the caller's environment: enough to find programs and packages, no secrets.
 _PASSED = ("PATH", "LANG", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _RUN, _DEADLINE = "PALIMPSEST_PROCESS_RUN", "PALIMPSEST_PROCESS_DEADLINE"
@@ -86,13 +85,12 @@ class ProcessSandbox:
                 wall_s = time.monotonic() - began
                 failure = _failure(child, code, output, out)
                 reason = failure[1] if failure else "exited with 0"
-                tail = output.tail(_DETAIL_BYTES).strip()
                 yield ContainerExit(
                     code=code,
                     wall_s=round(wall_s, 3),
                     peak_mb=child.peak_mb,
                     failure=failure[0] if failure else None,
-                    detail=f"{reason}\n--- last output ---\n{tail}" if tail else f"{reason} (no output)",
+                    detail=detail(reason, output),
                     out_dir=out,
                 )
             finally:
@@ -116,7 +114,7 @@ class ProcessSandbox:
                             problem = "the server ended before it was ready"
                         raise EvaluationFailed(
                             FailureCode.SERVER_NOT_READY,
-                            f"{problem}\n--- last output ---\n{output.tail(_DETAIL_BYTES)}",
+                            f"{problem}\n--- last output ---\n{output.tail(DETAIL_BYTES)}",
                         )
                     yield ServerHandle(socket, is_alive=child.running, tail=output.tail)
                 finally:
@@ -269,7 +267,7 @@ def _failure(child: _Child, code: int, output: Output, out: Path) -> tuple[Failu
         return FailureCode.OUTPUT_TOO_LARGE, f"{left}; the limits are {limits.out_mb} MB and {limits.out_files} files"
     if code == 0:
         return None
-    if any(mark in output.tail(_DETAIL_BYTES) for mark in _NO_MEMORY):
+    if any(mark in output.tail(DETAIL_BYTES) for mark in _NO_MEMORY):
         return (
             FailureCode.OUT_OF_MEMORY,
             f"could not get memory within its limit of {limits.ram_mb} MB and exited with {code}",

@@ -57,27 +57,17 @@ def measure_attacked(lm: EvaluatorLM, probes_file: Path, attack: ModelAttack) ->
     rows = [
         _row(lm, probe, *(samples[task, probe.item_id] for task in FACT_TASKS)) for probe in _plain_forget(probes_file)
     ]
-    return [row | _under(attack, row["item_id"]) for row in rows]
+    return [row | attack.columns(row["item_id"]) for row in rows]
 
 
 def attack_not_run(probes_file: Path, attack: ModelAttack) -> list[dict[str, Any]]:
     """The same rows without an answer: of a server's weights, which are not in our hands. Every value is "not run"."""
     probes = _plain_forget(probes_file)
-    return [_probe_columns(probe) | _NOTHING_MEASURED | _under(attack, probe.item_id) for probe in probes]
+    return [_probe_columns(probe) | _NOTHING_MEASURED | attack.columns(probe.item_id) for probe in probes]
 
 
 def _plain_forget(probes_file: Path) -> list[Probe]:
     return [p for p in probes_load(probes_file) if p.split_role == "forget" and p.condition == PLAIN]
-
-
-def _under(attack: ModelAttack, item_id: str) -> dict[str, Any]:
-    """What tells a row under an attack from the plain row. What the base does under the attack is not known."""
-    return {
-        "item_id": attack.item_id(item_id),
-        "condition": attack.name,
-        "base_response": "",
-        "base_correct": False,
-    }
 
 
 def _samples(

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluator.contract.disclosure import PSEUDONYMS, SHOWN_COLUMNS, probe_value_shown
+from evaluator.contract.disclosure import PSEUDONYMS, SHOWN_COLUMNS, SHOWN_VALUES, probe_value_shown
 from evaluator.contract.values import VALUE_NAMES
 
 TRACE_SCHEMA = pa.schema(
@@ -96,7 +96,7 @@ def trace_redact(rows: Sequence[TraceRow], key: bytes) -> list[dict[str, Any]]:
     for row in rows:
         shown = {name: row[name] if name in SHOWN_COLUMNS else None for name in TRACE_SCHEMA.names}
         shown |= {name: _pseudonym(key, prefix, str(row[name])) for name, prefix in PSEUDONYMS.items()}
-        shown |= {name: probe_value_shown(row[name]) for name in VALUE_NAMES}
+        shown |= {name: probe_value_shown(row[name]) for name in SHOWN_VALUES}
         redacted.append(shown)
     return sorted(redacted, key=lambda row: str(row["item_id"]))
 

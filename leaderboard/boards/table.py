@@ -70,7 +70,8 @@ def columns_read(payload: Mapping[str, Any]) -> tuple[Column, ...]:
 def entries_read(payload: Mapping[str, Any]) -> tuple[Entry, ...]:
     """The rows of a Board JSON in its own order."""
     names = {row["submission"]: row["method"] for row in payload["rows"]}
-    return tuple(Entry.model_validate({**row, "names": names}) for row in payload["rows"])
+    # Copied, not validated with the row: all rows share the one mapping.
+    return tuple(Entry.model_validate(row).model_copy(update={"names": names}) for row in payload["rows"])
 
 
 @dataclass(frozen=True)

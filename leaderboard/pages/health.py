@@ -50,7 +50,6 @@ def _broker() -> dict[str, object]:
 
 
 def _worker() -> dict[str, object]:
-
     try:
         newest = Worker.objects.first()
     except DatabaseError as error:

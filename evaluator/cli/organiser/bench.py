@@ -21,7 +21,6 @@ MISSED = 1
 
 
 def _engine(rounds: int, write: Path | None) -> bool:
-
     found = engine_bench(rounds=rounds, say=lambda text: typer.echo(text, err=True))
     typer.echo(found.table())
     if write is not None:
@@ -30,7 +29,6 @@ def _engine(rounds: int, write: Path | None) -> bool:
 
 
 def _statistics(rounds: int, write: Path | None) -> bool:
-
     if write is not None:
         raise ValueError("write: the figures of statistics are printed only; leave --write out")
     found = sorted((statistics_speed() for _ in range(rounds)), key=lambda figures: figures["cpu_s"])[rounds // 2]
@@ -39,7 +37,6 @@ def _statistics(rounds: int, write: Path | None) -> bool:
 
 
 def _refusal(rounds: int, write: Path | None) -> bool:
-
     if write is not None:
         raise ValueError("write: the figures of refusals are printed only; leave --write out")
     text, passed = refusal_report()
@@ -48,7 +45,6 @@ def _refusal(rounds: int, write: Path | None) -> bool:
 
 
 def _wall(rounds: int, write: Path | None) -> bool:
-
     if write is not None:
         raise ValueError("write: the figures of the wall are printed only; leave --write out")
     found = wall_bench(Home.from_environment(), rounds=rounds, say=lambda text: typer.echo(text, err=True))
@@ -76,7 +72,3 @@ def bench(
         passed = SUBJECTS[what](rounds, write)
     if not passed:
         raise typer.Exit(MISSED)
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(bench)

@@ -35,7 +35,6 @@ def judge(
     timeout: Annotated[float, typer.Option(min=0.1, help="seconds for one answer")] = 60.0,
 ) -> None:
     """Rate responses by a language model, resumably; print how many are missing, why, and the agreement with people."""
-
     with clear_errors():
         items = _lines(source, JudgeItem)
         twice = [name for name, n in Counter(item.id for item in items).items() if n > 1]
@@ -73,7 +72,6 @@ def judge(
 
 def _lines(path: Path, of: type[Line]) -> list[Line]:
     """The lines of a JSON-lines file. Raises `ValueError` that names the line and what is wrong with it."""
-
     found = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if not line.strip():
@@ -87,7 +85,3 @@ def _lines(path: Path, of: type[Line]) -> list[Line]:
     if not found:
         raise ValueError(f"{path} holds no line")
     return found
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(judge)

@@ -35,7 +35,6 @@ def base(
     path: Annotated[str | None, typer.Option(help="a local model folder or a hub id")] = None,
 ) -> None:
     """Prepare a base model directory and print its name, hash, licence and source as JSON."""
-
     with clear_errors():
         found = base_prepare(Home.from_environment(), name, source=path, say=lambda text: typer.echo(text, err=True))
     typer.echo(
@@ -58,7 +57,6 @@ def build(
     threads: Annotated[int, typer.Option(help="threads of the base model")] = 2,
 ) -> None:
     """Build a benchmark release (or find it built) and print its public card as JSON."""
-
     if split not in ("public", "hidden"):
         raise typer.BadParameter(f"split: {split!r} is neither public nor hidden")
     with clear_errors(), _bar(f"{benchmark} {size} {split}") as say:
@@ -78,7 +76,6 @@ def known(
     threads: Annotated[int, typer.Option(help="threads of the base model")] = 2,
 ) -> None:
     """Ask a benchmark's base for every candidate fact and keep the verdicts, so that releases build fast."""
-
     with clear_errors(), _bar(f"{benchmark}: what the base knows") as say:
         path = known_table_build(Home.from_environment(), benchmark, threads=threads, say=say)
     typer.echo(str(path))
@@ -93,7 +90,6 @@ def bake(
     methods: Annotated[Path, typer.Option(help="the folder of the methods package")] = ROOT / "methods",
 ) -> None:
     """Train the reference entries that train apart from the requests; `image` then ships it. Print the files."""
-
     from evaluator.pipeline import baking  # noqa: PLC0415 - loads torch
 
     with clear_errors(), _bar("training apart from the requests") as say:
@@ -118,7 +114,6 @@ def image(
     ] = "podman",
 ) -> None:
     """Build and load the reference image without a registry; print its image ID."""
-
     with clear_errors():
         try:
             found = reference_image_build(
@@ -130,8 +125,3 @@ def image(
         except EvaluationFailed as failure:
             raise ValueError(str(failure)) from None
     typer.echo(found)
-
-
-def register(app: typer.Typer) -> None:
-    for command in (base, build, known, bake, image):
-        app.command()(command)

@@ -23,7 +23,6 @@ def refusal(
     explain: Annotated[str | None, typer.Option(help="an id: print why it is judged so, instead of writing")] = None,
 ) -> None:
     """Judge responses: label, refusal, leak, hallucination, fluency, context, HAR."""
-
     with clear_errors():
         records = records_read(source)
         if explain is not None:
@@ -41,12 +40,6 @@ def refusal_train(
     out: Annotated[Path | None, typer.Option(help="where the weights go; the shipped file if left out")] = None,
 ) -> None:
     """Train the detector of refusals again from the train part of the labelled set."""
-
     with clear_errors():
         trained = train(out or WEIGHTS)
     typer.echo(f"{len(trained.rows):,} features weighed")
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(refusal)
-    app.command()(refusal_train)

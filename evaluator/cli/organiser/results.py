@@ -39,7 +39,6 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="explanations as JSON instead of text")] = False,
 ) -> None:
     """Compute every metric of a trace again, without a new run, as JSON; or explain one item, or a difference."""
-
     with clear_errors():
         rows = trace_rows(trace)
         if against is not None:
@@ -73,7 +72,6 @@ def _splitter(base: Path | None) -> Callable[[str, str, int], list[str] | None] 
 
 
 def _show_item(rows: list[dict[str, Any]], item: str, *, base: Path | None, as_json: bool) -> None:
-
     found = item_explain(rows, item, texts=_splitter(base))
     typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False) if as_json else explanation_text(found))
 
@@ -82,7 +80,6 @@ def _show_difference(
     new: list[dict[str, Any]], old: list[dict[str, Any]], *, item: str | None, base: Path | None, as_json: bool
 ) -> None:
     """What differs; with `item` that one alone, and what it is in each of the two traces."""
-
     found = traces_compare(new, old)
     if item is None:
         typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False) if as_json else comparison_text(found))
@@ -104,7 +101,6 @@ def rank(
     out: Annotated[Path, typer.Option(help="where the result goes")],
 ) -> None:
     """Rank the entries of a board: intervals, ties, Pareto front."""
-
     with clear_errors():
         result = do_rank(RankSpec.model_validate_json(spec.read_text()))
         write_atomically(out, result.model_dump_json() + "\n")
@@ -115,14 +111,8 @@ def verify(
     key: Annotated[Path | None, typer.Option(help="a file of trusted public keys, base64, one a line")] = None,
 ) -> None:
     """Check a receipt's signature offline."""
-
     with clear_errors(1):
         parsed = Receipt.model_validate_json(receipt.read_text())
         receipt_verify(parsed, trusted_keys=key.read_text() if key else None)
     trust = "by a trusted key" if key else f"by key {parsed.public_key} (compare it with the site's, or give --key)"
     typer.echo(f"valid: run {parsed.run_id} on {parsed.release}, signed {parsed.issued_at} {trust}")
-
-
-def register(app: typer.Typer) -> None:
-    for command in (score, rank, verify):
-        app.command()(command)

@@ -55,8 +55,3 @@ def bridge(
             asyncio.run(main())
         except KeyboardInterrupt:
             typer.echo("stopped")
-
-
-def register(app: typer.Typer) -> None:
-    app.command("server-check")(server_check)
-    app.command()(bridge)

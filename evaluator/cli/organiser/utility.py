@@ -115,13 +115,8 @@ def _edited(base: Any, artifact: Path, scratch: Path) -> Any:
 
 
 def _show(found: list[Any]) -> None:
-
     table = Table("Task", "Metric", "Value", "± s.e.", "Items")
     for score in found:
         stderr = "" if score.stderr is None else f"{score.stderr:.4f}"
         table.add_row(score.task, score.metric, f"{score.value:.4f}", stderr, str(score.n))
     Console(width=None).print(table)
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(utility)

@@ -18,15 +18,13 @@ __all__ = ["COSTS", "MEANS", "METRICS", "FloatArray", "Mean", "Means", "Metric",
 def _resistance(attack: Attack) -> tuple[str, Mean, Metric]:
     """The column of an attack, and the mean it is made of: 1 - leak under its condition."""
     name = f"leak_under_{attack.name}"
+
+    def compute(means: Means) -> FloatArray:
+        return 1 - means[name]
+
+    compute.__doc__ = type(attack).__doc__
     metric = Metric(
-        attack.name,
-        attack.version,
-        attack.label,
-        MetricGroup.ROBUSTNESS,
-        "up",
-        lambda means: 1 - means[name],
-        condition=attack.name,
-        about=attack.help(),
+        attack.name, attack.version, attack.label, MetricGroup.ROBUSTNESS, "up", compute, condition=attack.name
     )
     return name, Mean("leak", FORGET_KINDS, condition=attack.name), metric
 

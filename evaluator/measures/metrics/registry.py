@@ -45,8 +45,6 @@ class Metric:
     headline: bool = False
     #: The attack that it tells of; only releases that ask under it have this column.
     condition: str = PLAIN
-    #: What it means, where that is not the docstring of `compute`.
-    about: str = ""
 
     def info(self) -> MetricInfo:
         return MetricInfo(
@@ -55,7 +53,7 @@ class Metric:
             label=self.label,
             direction=self.direction,
             group=self.group,
-            help=self.about or " ".join((inspect.getdoc(self.compute) or "").split()),
+            help=" ".join((inspect.getdoc(self.compute) or "").split()),
             headline=self.headline,
         )
 

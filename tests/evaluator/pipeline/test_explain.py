@@ -11,12 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from evaluator.analysis.compare import traces_compare
 from evaluator.analysis.explain import FORMULAS, item_explain, row_values, token_texts, trace_rows
-from evaluator.cli.organiser import results
+from evaluator.cli.organiser import _app
 from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.probe_values import probe_values
 from evaluator.measures.score import probe_table
@@ -95,9 +94,7 @@ def trace_of(folder: Path, rows: Sequence[dict[str, Any]], name: str = "trace.pa
 
 
 def score(*arguments: str) -> Any:
-    app = typer.Typer()
-    results.register(app)
-    return CliRunner().invoke(app, ["score", *arguments])
+    return CliRunner().invoke(_app(["score"]), ["score", *arguments])
 
 
 def board(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:

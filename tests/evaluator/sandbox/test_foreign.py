@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from evaluator.cli.organiser import runs
+from evaluator.cli.organiser import _app
 from evaluator.contract import EvaluationFailed, FailureCode
 from evaluator.sandbox import ImageReport, PodmanSandbox
 from evaluator.sandbox.admission import MAX_IMAGE_MB, ImageRefused
@@ -238,8 +237,7 @@ def test_the_command_says_what_to_run_and_refuses_with_every_field(tiny: PodmanS
     manifest = tmp_path / "method.json"
     manifest.write_text(MANIFEST.model_dump_json())
 
-    app = typer.Typer()
-    runs.register(app)
+    app = _app(["inspect"])
 
     def inspect(reference: str) -> tuple[int, dict[str, Any]]:
         arguments = ["inspect", "--image", reference, "--manifest", str(manifest)]

@@ -9,10 +9,9 @@ from typing import Any
 
 import lm_eval.tasks
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from evaluator.cli.organiser import utility as command
+from evaluator.cli.organiser import _app
 
 pytestmark = pytest.mark.torch
 
@@ -78,9 +77,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(*arguments: object) -> tuple[int, str, str]:
-    app = typer.Typer()
-    command.register(app)
-    done = CliRunner().invoke(app, [*map(str, arguments), "--threads", "1"])
+    done = CliRunner().invoke(_app(["utility"]), ["utility", *map(str, arguments), "--threads", "1"])
     return done.exit_code, done.stdout, done.stderr
 
 

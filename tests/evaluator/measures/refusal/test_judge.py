@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from evaluator.cli.organiser import judge as command
+from evaluator.cli.organiser import _app
 from evaluator.measures.refusal.judge import (
     ATTEMPTS,
     CONTROLS,
@@ -302,11 +301,10 @@ def test_the_same_response_of_two_methods_is_asked_once(judge: Judge, rater: Rat
 
 def run(rater: Rater, folder: Path, lines: Sequence[str], *more: str) -> Any:
     (folder / "in.jsonl").write_text("".join(line + "\n" for line in lines))
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    command.register(app)
     files = ["--in", str(folder / "in.jsonl"), "--out", str(folder / "out.jsonl")]
-    return CliRunner().invoke(app, ["judge", *files, "--endpoint", rater.url + "/v1/", "--model", MODEL, *more])
+    return CliRunner().invoke(
+        _app(["judge"]), ["judge", *files, "--endpoint", rater.url + "/v1/", "--model", MODEL, *more]
+    )
 
 
 def test_the_command_writes_one_line_an_item_and_says_that_it_is_uncalibrated(

@@ -1,64 +1,26 @@
-"""Commands that touch containers: inspect an image, do a run, sweep up after a crash."""
+"""Commands that touch containers: inspect an image, sweep up after a crash, say what a backend lacks."""
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from evaluator.cli.organiser.errors import METHOD_FAILED, PLATFORM_FAILED, clear_errors
+from evaluator.cli.organiser.errors import PLATFORM_FAILED, clear_errors
 from evaluator.contract import (
     BACKEND_NAMES,
     PLATFORM_FAILURES,
     REMEDIES,
     EvaluationFailed,
-    Job,
     ManifestError,
     manifest_load,
 )
 from evaluator.home import Home
-from evaluator.pipeline.run import run as do_run
 from evaluator.sandbox import BACKENDS, sandbox_for
 
 BACKEND_HELP = f"one of {', '.join(BACKEND_NAMES)}"
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the process that started us dies, and turn SIGTERM into an orderly end."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    parent = os.getppid()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, end)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            raise SystemExit(128 + signal.SIGTERM)
-
-
-def run(job: Annotated[Path, typer.Argument(help="a job file, see evaluator.contract.Job")]) -> None:
-    """Do one run. Exit status: 0 scored, 3 the method failed, 4 the platform failed, 2 a bad job file."""
-    with clear_errors():
-        parsed = Job.model_validate_json(job.read_text())
-    _die_with_parent()
-
-    try:
-        scorecard = do_run(parsed, Home.from_environment())
-    except EvaluationFailed as failure:
-        typer.echo(f"{failure.code.value}", err=True)
-        raise typer.Exit(PLATFORM_FAILED if failure.code in PLATFORM_FAILURES else METHOD_FAILED) from None
-    typer.echo(json.dumps({score.key: score.value for score in scorecard.scores}))
 
 
 def inspect(
@@ -67,7 +29,6 @@ def inspect(
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "podman",
 ) -> None:
     """Look at an image without running it; print a report as JSON. Exit status: 0 ok, 2 refused, 4 platform."""
-
     problems: list[dict[str, str]] = []
     report: dict[str, object] = {"ok": False, "image": "", "image_id": ""}
     report |= {"size_bytes": 0, "user": "", "architecture": ""}
@@ -108,7 +69,6 @@ def sweep(
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "podman",
 ) -> None:
     """Remove containers and mounts that a crash left behind; print how many."""
-
     with clear_errors(PLATFORM_FAILED):
         typer.echo(sandbox_for(backend, Home.from_environment().root).sweep(run_id))
 
@@ -120,7 +80,6 @@ def doctor(
     """Say what each backend lacks on this machine. Exit status: 0 when the one named, or any with isolation, is ready,
     else 1.
     """
-
     with clear_errors():
         found = {
             name: sandbox_for(name, Home.from_environment().root).check()
@@ -139,8 +98,3 @@ def doctor(
 
 
 _UNSAFE = {"process": " (WITHOUT ANY ISOLATION: for methods of this repository and for tests)"}
-
-
-def register(app: typer.Typer) -> None:
-    for command in (run, inspect, sweep, doctor):
-        app.command()(command)
