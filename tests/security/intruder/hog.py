@@ -107,10 +107,10 @@ def survivor() -> None:
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            number = 0
+            number, late = 0, os.open(OUT / "late.txt", os.O_CREAT | os.O_WRONLY)
             while True:
                 number += 1
-                (OUT / "late.txt").write_text(str(number))
+                os.pwrite(late, f"{number:09}".encode(), 0)  # never empty, whenever it is killed
                 (OUT / "swap").write_text("{}")
                 os.replace(OUT / "swap", OUT / "result.json")
                 (OUT / "link").symlink_to("/etc/shadow")
