@@ -67,7 +67,7 @@ def board_publish(*, release_slug: str, evaluator: str = "") -> BoardSnapshot | 
 
 
 def boards_refresh() -> int:
-    """Publish every board whose runs have changed since its snapshot (a doorbell was lost); how many."""
+    """Publish every board whose runs have changed since its snapshot (a message was lost); how many."""
     count = 0
     for release in Release.objects.filter(runs__state=RunState.SCORED).distinct():
         evaluator = _evaluator_newest(release)

@@ -1,4 +1,4 @@
-"""The embedded doorbell: kombu's filesystem transport, with messages that appear whole or not at all.
+"""The embedded broker: kombu's filesystem transport, with messages that appear whole or not at all.
 
 The stock transport creates a message file under its final name and writes it afterwards; a worker that looks in
 between reads nothing, and dies of it ("Unrecoverable error: JSONDecodeError"), together with the run that it holds.
@@ -40,9 +40,9 @@ class Channel(filesystem.Channel):
         try:
             return super()._get(queue)
         except (ValueError, OSError, ChannelError) as error:
-            # Cut short by a full disk or a crash, or the folder is gone: the reaper rings again. Kombu would let the
+            # Cut short by a full disk or a crash, or the folder is gone: the reaper sends it again. Kombu would let the
             # worker die of it, and its runs with it.
-            logger.warning("a doorbell message could not be read", error=str(error))
+            logger.warning("a task message could not be read", error=str(error))
             raise Empty from None
 
 

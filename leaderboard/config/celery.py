@@ -1,4 +1,4 @@
-"""The task queue: a doorbell. Messages carry at most an id; the database row is the queue of record.
+"""The task queue: messages wake a worker. They carry at most an id; the database row is the queue of record.
 
 Embedded start (worker and beat in one process; SQLite and a filesystem broker under PALIMPSEST_HOME):
 
@@ -31,7 +31,7 @@ _LOADED_BY = os.getpid()
 
 @beat_embedded_init.connect
 def beat_ends_with_its_worker(**_: object) -> None:
-    """The embedded beat is a child process: without this it would go on ringing after a `kill -9` of its worker."""
+    """The embedded beat is a child process: without this it would go on sending after a `kill -9` of its worker."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != _LOADED_BY:  # the worker died before the kernel was asked

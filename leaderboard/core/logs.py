@@ -61,7 +61,7 @@ def logging_config(*, json: bool, level: str) -> dict[str, Any]:
             "django.server": {"handlers": ["console"], "propagate": False, "level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
-            "kombu.connection": {"level": "ERROR"},  # warns at every ring that a folder has no host name
+            "kombu.connection": {"level": "ERROR"},  # warns at every message that a folder has no host name
             "celery.worker.strategy": {"level": "WARNING"},
         },
     }

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from evaluator.contract import FailureCode
 from evaluator.contract.disclosure import DURATION_STEPS, HIDDEN_DECIMALS, probe_bits, score_bits
+from evaluator.contract.values import HAR_FORMULA
 from leaderboard.boards.selectors import BoardLine, board_list
 from leaderboard.boards.table import BoardQuery, Column, columns_read, entries_read, table_build
 from leaderboard.core.markdown import markdown_render
@@ -66,6 +67,7 @@ def methodology(request: HttpRequest) -> HttpResponse:
         "groups": list(groups.items()),
         "n_columns": len(columns),
         "decimals": HIDDEN_DECIMALS,
+        "har_formula": HAR_FORMULA,
         "bits_each": math.ceil(score_bits()),
         "bits_scores": math.ceil(score_bits() * len(columns)),
         "bits_end": math.ceil(math.log2((len(FailureCode) + len(FINAL)) * len(DURATION_STEPS))),

@@ -38,7 +38,7 @@ class Run(models.Model):
     suspected_at = models.DateTimeField(
         null=True, blank=True, help_text="When the reaper first found its lease out of date; a heartbeat clears it."
     )
-    rung_at = models.DateTimeField(null=True, blank=True, help_text="When its doorbell was last rung.")
+    notified_at = models.DateTimeField(null=True, blank=True, help_text="When a message about it was last sent.")
     cancel_requested = models.BooleanField(default=False)
     needs_sweep = models.BooleanField(default=False, help_text="A worker died: containers may be left on `sweep_host`.")
     sweep_host = models.CharField(max_length=120, blank=True)

@@ -54,7 +54,7 @@ class LeaseLost(RuntimeError):
 def run_enqueue(
     *, submission: Submission, release: Release, seed: int, priority: int = 0, waits_for: Run | None = None, actor: str
 ) -> Run:
-    """The run of (submission, release, seed), made if it is not there yet, and its doorbell rung."""
+    """The run of (submission, release, seed), made if it is not there yet, and a worker told."""
     with audited():
         try:
             with transaction.atomic():
@@ -65,7 +65,7 @@ def run_enqueue(
                     priority=priority,
                     waits_for=waits_for,
                     queued_at=timezone.now(),
-                    rung_at=timezone.now(),
+                    notified_at=timezone.now(),
                 )
         except IntegrityError:
             return Run.objects.get(submission=submission, release=release, seed=seed)
@@ -184,7 +184,7 @@ def run_hand_back(*, lease: Lease) -> None:
         lease_owner="",
         lease_expires_at=None,
         queued_at=timezone.now(),
-        rung_at=None,
+        notified_at=None,
     )
 
 
@@ -220,7 +220,7 @@ def run_end(
             log_tail=text_storable(log_tail)[-LOG_TAIL_BYTES:],
             finished_at=None if requeued else now,
             queued_at=now + timedelta(seconds=settings.RUN_BACKOFF_S * attempt) if requeued else F("queued_at"),
-            rung_at=None if requeued else F("rung_at"),
+            notified_at=None if requeued else F("notified_at"),
             needs_sweep=needs_sweep,
         )
         if changed and requeued:

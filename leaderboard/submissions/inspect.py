@@ -45,7 +45,7 @@ def submission_inspect(*, submission_id: str) -> Submission | None:
     if answer.code == _INSPECT_REFUSED and report.get("problems"):
         return _refuse(submission, report, report["problems"])
     logger.error("inspection failed", submission=submission_id, code=answer.code, stderr=answer.stderr[-2000:])
-    if submission.inspection_tries + 1 < INSPECTION_TRIES:  # ours: the reaper rings again
+    if submission.inspection_tries + 1 < INSPECTION_TRIES:  # ours: the reaper sends it again
         tries = submission.inspection_tries + 1
         submission_move(submission_id, SubmissionState.INSPECTING, SubmissionState.SUBMITTED, inspection_tries=tries)
         return Submission.objects.get(id=submission_id)

@@ -153,7 +153,7 @@ def uploads_sweep(*, now: datetime) -> int:
     full = [upload for upload in Upload.objects.filter(state=UploadState.RECEIVING) if _is_full(upload)]
     changed = sum(_acknowledge(upload, upload.size) for upload in full)  # its last request died before it said so
     waiting = Upload.objects.filter(
-        state=UploadState.CHECKING, updated_at__lt=now - timedelta(seconds=settings.RUN_RING_AFTER_S)
+        state=UploadState.CHECKING, updated_at__lt=now - timedelta(seconds=settings.RUN_NOTIFY_AFTER_S)
     )
     for upload in waiting:
         Upload.objects.filter(id=upload.id).update(updated_at=now)

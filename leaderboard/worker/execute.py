@@ -61,7 +61,7 @@ def work_until_empty() -> int:
             connections_renew()
             try:
                 lease = services.run_claim(owner=worker_name(), host=socket.gethostname())
-            except DATABASE_AWAY as error:  # nothing is in this worker's hands; it is rung again
+            except DATABASE_AWAY as error:  # nothing is in this worker's hands; it is sent again
                 logger.warning("database away; no run taken", error=str(error).strip())
                 break
             if lease is None:

@@ -1,7 +1,7 @@
-"""A worker's own clock: says that it lives, looks after the queue, and works on when no doorbell rings any more.
+"""A worker's own clock: says that it lives, looks after the queue, and works on when no message comes any more.
 
-The broker rings sooner; this is for when it is away or a worker has gone deaf to it, when beat is not there, and when
-the wall clock was set back under both.
+The broker wakes it sooner; this is for when it is away or a worker has gone deaf to it, when beat is not there, and
+when the wall clock was set back under both.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from leaderboard.worker.execute import stopping, work_until_empty, worker_name
 
 logger = structlog.get_logger(__name__)
 
-#: Beat rings the reaper every 10 seconds; the heartbeat has it look at every third beat of its own.
+#: Beat wakes the reaper every 10 seconds; the heartbeat has it look at every third beat of its own.
 _REAP_EVERY = 3
-#: Something that waits for so many times `RUN_RING_AFTER_S` was rung for, and nobody heard.
-_UNHEARD_RINGS = 2
+#: Something that waits for so many times `RUN_NOTIFY_AFTER_S` had a message sent, and nobody heard.
+_PAUSES_UNHEARD = 2
 
 
 def worker_heartbeat() -> None:
-    """Beat until the process stops: `/readyz` looks at the row, the reaper and `work_unrung` look at the queue."""
+    """Beat until the process stops: `/readyz` looks at the row, the reaper and `work_unnotified` look at the queue."""
     started, count = timezone.now(), 0
     helper: threading.Thread | None = None
     while not stopping.is_set():
@@ -45,7 +45,8 @@ def worker_heartbeat() -> None:
             if count % _REAP_EVERY == _REAP_EVERY - 1:
                 reaper.reap()
             if (helper is None or not helper.is_alive()) and waits_unheard():
-                helper = threading.Thread(target=work_unrung, name="unrung")  # not a daemon: it hands its run back
+                # Not a daemon: it hands its run back.
+                helper = threading.Thread(target=work_unnotified, name="unnotified")
                 helper.start()
         except (DatabaseError, OSError) as error:  # never the end of this thread
             logger.warning("database away; the heartbeat goes on", error=str(error).strip())
@@ -56,15 +57,15 @@ def worker_heartbeat() -> None:
 
 
 def waits_unheard() -> bool:
-    """Whether a submission or a run waits for longer than a doorbell takes."""
+    """Whether a submission or a run waits for longer than a message takes."""
     if run_claimable().filter(_long_ago("queued_at")).exists():
         return True
     return _uninspected().exists()
 
 
-def work_unrung() -> None:
-    """What the doorbell would have had done: inspect, work until the queue is empty or no slot is free, publish."""
-    logger.info("the doorbell was not heard; working all the same")
+def work_unnotified() -> None:
+    """What a message would have had done: inspect, work until the queue is empty or no slot is free, publish."""
+    logger.info("no message came; working all the same")
     try:
         for ident in list(_uninspected().values_list("id", flat=True)):
             submission_inspect(submission_id=ident)
@@ -73,7 +74,7 @@ def work_unrung() -> None:
     except DatabaseError as error:
         logger.warning("database away; done later", error=str(error).strip())
     except Exception:
-        logger.exception("unrung work failed")
+        logger.exception("work without a message failed")
     finally:
         connections.close_all()
 
@@ -84,5 +85,5 @@ def _uninspected() -> QuerySet[Submission]:
 
 def _long_ago(field: str) -> Q:
     """Long ago, or so far ahead that a clock was set back since."""
-    now, span = timezone.now(), timedelta(seconds=_UNHEARD_RINGS * settings.RUN_RING_AFTER_S)
+    now, span = timezone.now(), timedelta(seconds=_PAUSES_UNHEARD * settings.RUN_NOTIFY_AFTER_S)
     return ~Q(**{f"{field}__range": (now - span, now + span)})

@@ -48,18 +48,18 @@ def reap() -> dict[str, int]:
 
 
 def reap_never_started(*, now: datetime) -> int:
-    """Waits in the queue, but its doorbell was lost (or a worker died with it in its hands): ring again.
+    """Waits in the queue, but its message was lost (or a worker died with it in its hands): send it again.
 
-    One ring is enough for any number of waiting runs: a worker that wakes up goes on until the queue is empty.
+    One message is enough for any number of waiting runs: a worker that wakes up goes on until the queue is empty.
     """
-    ring = timedelta(seconds=settings.RUN_RING_AFTER_S)
-    waiting = run_claimable(now=now).filter(Q(rung_at=None) | ~Q(rung_at__range=(now - ring, now + ring)))
+    pause = timedelta(seconds=settings.RUN_NOTIFY_AFTER_S)
+    waiting = run_claimable(now=now).filter(Q(notified_at=None) | ~Q(notified_at__range=(now - pause, now + pause)))
     first = waiting.first()
     if first is None:
         return 0
-    rung = Run.objects.filter(id__in=list(waiting.values_list("id", flat=True))).update(rung_at=now)
+    notified = Run.objects.filter(id__in=list(waiting.values_list("id", flat=True))).update(notified_at=now)
     task_send(RUN_NEXT, first.id)
-    return rung
+    return notified
 
 
 def reap_silent(*, now: datetime) -> int:
@@ -120,7 +120,7 @@ def reap_orphans() -> int:
 
 def reap_uninspected(*, now: datetime) -> int:
     """A submission whose inspection never began, or whose inspector fell silent."""
-    waiting = now - timedelta(seconds=settings.RUN_RING_AFTER_S)
+    waiting = now - timedelta(seconds=settings.RUN_NOTIFY_AFTER_S)
     dead = now - timedelta(seconds=2 * settings.RUN_LEASE_TTL_S)
     ahead = now + timedelta(seconds=settings.INSPECT_WALL_S)  # written before a clock was set back
     unsure = Q(updated_at__lt=dead) | Q(updated_at__gt=ahead)

@@ -78,7 +78,7 @@ class Site:
         code = f"import django; django.setup()\n{_SUBMIT}"
         return self.python("-c", code, json.dumps(given), within_s=60).strip().splitlines()[-1]
 
-    def ring(self, *messages: tuple[str, str]) -> None:
+    def deliver(self, *messages: tuple[str, str]) -> None:
         """Deliver (task, id) messages, as a broker does that delivers again."""
         code = f"import django; django.setup()\n{_RING}"
         self.python("-c", code, *(word for message in messages for word in message))

@@ -1,4 +1,4 @@
-"""The doorbell dies, loses every message, or rings too often: runs wait at most, and each is done once."""
+"""The broker dies, loses every message, or delivers one too often: runs wait at most, and each is done once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_redis_dies_in_every_state_and_what_is_submitted_while_it_is_dead_is_don
     production_site: ProductionSite, broker: Redis
 ) -> None:
     site = production_site
-    site.env |= {"RUN_RING_AFTER_S": "1", "WORKER_SILENT_S": "6"}
+    site.env |= {"RUN_NOTIFY_AFTER_S": "1", "WORKER_SILENT_S": "6"}
     submit(site, stage_s=1)
     site.worker_start()
     for stage in STAGES:
@@ -37,9 +37,9 @@ def test_redis_dies_in_every_state_and_what_is_submitted_while_it_is_dead_is_don
     broker.kill()
     began = time.monotonic()
     submit(site, number=2)
-    assert time.monotonic() - began < 40  # nobody who submits waits for a dead doorbell
+    assert time.monotonic() - began < 40  # nobody who submits waits for a dead broker
     scored(site, 2)
-    assert "the doorbell was not heard" in site.log()
+    assert "no message came" in site.log()
     broker.start()
     submit(site, number=3)
     scored(site, 3)
@@ -49,7 +49,7 @@ def test_redis_dies_in_every_state_and_what_is_submitted_while_it_is_dead_is_don
 @pytest.mark.slow
 def test_a_worker_started_before_its_broker_waits_for_it(production_site: ProductionSite, broker: Redis) -> None:
     site = production_site
-    site.env |= {"RUN_RING_AFTER_S": "1"}
+    site.env |= {"RUN_NOTIFY_AFTER_S": "1"}
     submit(site)
     broker.kill()
     site.worker_start()
@@ -60,7 +60,7 @@ def test_a_worker_started_before_its_broker_waits_for_it(production_site: Produc
 
 def test_the_embedded_brokers_folder_is_emptied_and_removed(protocol_site: Site) -> None:
     site = protocol_site
-    site.env |= {"RUN_RING_AFTER_S": "1"}
+    site.env |= {"RUN_NOTIFY_AFTER_S": "1"}
     submit(site, stage_s=0.7)
     for message in (site.home / "broker" / "queue").glob("*.msg"):
         message.unlink()
@@ -78,19 +78,19 @@ def test_the_same_message_delivered_many_times_to_two_workers_does_each_run_once
     for number in (1, 2, 3):
         submit(site, number=number, stage_s=0.3, value=number / 10)
     submissions = [row["id"] for row in site.rows("select id from methods_submission")]
-    site.ring(*[(SUBMISSION_INSPECT, ident) for ident in submissions for _ in range(4)])
+    site.deliver(*[(SUBMISSION_INSPECT, ident) for ident in submissions for _ in range(4)])
     site.worker_start()
     site.worker_start()
     site.wait(lambda: len(site.rows("select id from runs_run")) == 3, within_s=60)
     runs = [row["id"] for row in site.rows("select id from runs_run")]
-    site.ring(*[(RUN_NEXT, ident) for ident in runs for _ in range(8)])
+    site.deliver(*[(RUN_NEXT, ident) for ident in runs for _ in range(8)])
     site.wait(lambda: {row["state"] for row in site.rows("select state from runs_run")} == {"SCORED"}, within_s=90)
     site.wait(lambda: bool(site.rows("select id from boards_boardsnapshot")), within_s=60)
     board_settled(site)
 
     before = history(site)
-    site.ring(*[(RUN_NEXT, ident) for ident in runs], *[(SUBMISSION_INSPECT, ident) for ident in submissions] * 2)
-    site.ring(*[(BOARD_PUBLISH, "toy-world-5")] * 4)
+    site.deliver(*[(RUN_NEXT, ident) for ident in runs], *[(SUBMISSION_INSPECT, ident) for ident in submissions] * 2)
+    site.deliver(*[(BOARD_PUBLISH, "toy-world-5")] * 4)
     site.wait(lambda: not list((site.home / "broker" / "queue").glob("*palimpsest.msg")), within_s=30)
     time.sleep(2)
     assert history(site) == before  # a message about what is done already does nothing

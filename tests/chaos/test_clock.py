@@ -15,7 +15,7 @@ from tests.chaos.steps import ended_once, reach, submit
 pytestmark = pytest.mark.chaos
 
 #: The reaper looks once a second, the worker beats every two: the jump is seen before a beat has mended the lease.
-QUICK = {"RUN_HEARTBEAT_S": "2", "RUN_SUSPECT_S": "5", "RUN_RING_AFTER_S": "1", "WORKER_SILENT_S": "2"}
+QUICK = {"RUN_HEARTBEAT_S": "2", "RUN_SUSPECT_S": "5", "RUN_NOTIFY_AFTER_S": "1", "WORKER_SILENT_S": "2"}
 LOOKS_S = 2.5
 
 

@@ -66,7 +66,9 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 def test_a_disk_that_fills_up_under_a_run_and_its_database(disk: SmallDisk, migrated: Path) -> None:
     with sqlite3.connect(migrated) as source, sqlite3.connect(disk.path / "db.sqlite3") as target:
         source.backup(target)
-    site = Site(disk.path, EVALUATOR_COMMAND=PROTOCOL, DISK_FREE_MIN_MB="2", RUN_RING_AFTER_S="1", RUN_MAX_ATTEMPTS="4")
+    site = Site(
+        disk.path, EVALUATOR_COMMAND=PROTOCOL, DISK_FREE_MIN_MB="2", RUN_NOTIFY_AFTER_S="1", RUN_MAX_ATTEMPTS="4"
+    )
     try:
         submit(site, stage_s=1, value=0.25)
         site.worker_start()

@@ -35,7 +35,7 @@ def test_kill_9_of_the_worker_in_any_stage(protocol_site: Site, stage: str) -> N
 
 
 def test_kill_9_of_the_worker_takes_its_beat_along(protocol_site: Site) -> None:
-    """An orphan beat would go on ringing, one more after each crash."""
+    """An orphan beat would go on sending, one more after each crash."""
     site = protocol_site
     site.worker_start()
     site.wait(lambda: len(site.workers()) >= 2, within_s=60)
@@ -49,7 +49,7 @@ def test_kill_9_before_the_inspection(protocol_site: Site) -> None:
     submit(site)
     for message in (site.home / "broker" / "queue").glob("*.msg"):
         message.unlink()
-    site.env["RUN_RING_AFTER_S"] = "2"
+    site.env["RUN_NOTIFY_AFTER_S"] = "2"
     site.worker_start()
     ended_once(site)
 

@@ -62,7 +62,7 @@ def test_every_submission_ends_once_with_its_own_score_while_workers_are_killed(
 ) -> None:
     count = int(os.environ.get("CHAOS_SUBMISSIONS", "500"))
     rng, site = random.Random(7), protocol_site
-    site.env |= {"RUNS_PER_HOST": "2", "RUN_RING_AFTER_S": "2", "RUN_BACKOFF_S": "0.2", "RUN_MAX_ATTEMPTS": "3"}
+    site.env |= {"RUNS_PER_HOST": "2", "RUN_NOTIFY_AFTER_S": "2", "RUN_BACKOFF_S": "0.2", "RUN_MAX_ATTEMPTS": "3"}
     asked = submissions(count, rng)
     site.python("-c", _SUBMIT_MANY, stdin=json.dumps([given for _, given in asked]))
     began, kills = time.monotonic(), 0

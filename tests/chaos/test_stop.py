@@ -16,7 +16,7 @@ QUICK = {
     "RUN_LEASE_TTL_S": "1.5",
     "RUN_HEARTBEAT_S": "0.3",
     "RUN_SUSPECT_S": "0.5",
-    "RUN_RING_AFTER_S": "1",
+    "RUN_NOTIFY_AFTER_S": "1",
     "RUNS_PER_HOST": "2",  # the one that is stopped keeps its place
     "WORKER_SILENT_S": "3",
 }

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from evaluator.contract.values import HAR_FORMULA
+
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 400
 
@@ -130,3 +132,27 @@ def test_links_between_documents_lead_somewhere() -> None:
         if "://" not in target and not target.startswith(("/", "mailto:")) and not (path.parent / target).exists()
     ]
     assert broken == []
+
+
+OWN_PATHS = re.compile(r"`((?:deploy|docs|evaluator|leaderboard|methods|templates|tests)/[\w./-]+)(?:::[\w:]+)?`")
+
+
+def test_paths_that_prose_names_are_there() -> None:
+    """In documents, templates and comments: `evaluator/contract/values.py`, a folder, a test by `path::name`."""
+    gone = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, text in own_text_files()
+        if path.suffix in {".md", ".py", ".html", ".toml"}
+        and path.name != "CHANGELOG.md"
+        and path.parent.name != "decisions"
+        for name in OWN_PATHS.findall(text)
+        if not (ROOT / name.rstrip("./")).exists()
+    ]
+    assert gone == []
+
+
+def test_the_formula_of_har_is_written_in_one_module() -> None:
+    formula = re.compile(r"R ?· ?\(1 ?[-−] ?L\)")
+    found = {str(path.relative_to(ROOT)) for path, text in own_text_files() if formula.search(text)}
+    assert found == {"evaluator/contract/values.py", "docs/refusals.md"}
+    assert HAR_FORMULA in (ROOT / "docs/refusals.md").read_text()

@@ -11,7 +11,7 @@ from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
 from leaderboard.boards.selectors import board_latest, board_list, board_revision
 from leaderboard.boards.services import RankingFailed, board_publish, boards_refresh
-from leaderboard.core import task_messages as doorbell
+from leaderboard.core import task_messages
 from leaderboard.core.append_only import AppendOnlyError
 from leaderboard.submissions.withdraw import submission_withdraw
 from leaderboard.worker import execute as worker
@@ -114,7 +114,7 @@ def test_no_board_without_a_score(public: Release) -> None:
     assert boards_refresh() == 0
 
 
-def test_a_board_whose_doorbell_was_lost_is_published_by_the_reaper(submit: Submit, public: Release) -> None:
+def test_a_board_whose_message_was_lost_is_published_by_the_reaper(submit: Submit, public: Release) -> None:
     scored(submit, public, 0.5)
     assert boards_refresh() == 1
     assert boards_refresh() == 0
@@ -125,10 +125,10 @@ def test_a_scored_run_rings_for_its_board(
     submit: Submit, public: Release, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
     heard: list[tuple[str, str]] = []
-    monkeypatch.setattr(doorbell, "_send", lambda task, ident: heard.append((task, ident)))
+    monkeypatch.setattr(task_messages, "_send", lambda task, ident: heard.append((task, ident)))
     with django_capture_on_commit_callbacks(execute=True):
         scored(submit, public, 0.5)
-    assert (doorbell.BOARD_PUBLISH, public.slug) in heard
+    assert (task_messages.BOARD_PUBLISH, public.slug) in heard
 
 
 def test_a_ranking_that_fails_stores_nothing(submit: Submit, public: Release, settings: Any) -> None:

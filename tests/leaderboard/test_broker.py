@@ -1,4 +1,4 @@
-"""The embedded doorbell: messages are read whole, and a broken one harms nobody."""
+"""The embedded broker: messages are read whole, and a broken one harms nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker without a doorbell: it finds what waits by itself, and nothing that does not wait."""
+"""A worker without a broker: it finds what waits by itself, and nothing that does not wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leaderboard.methods.models import Submission
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import RunState
 from leaderboard.submissions.create import submission_create
-from leaderboard.worker.heartbeat import waits_unheard, work_unrung
+from leaderboard.worker.heartbeat import waits_unheard, work_unnotified
 from tests.leaderboard.conftest import digest_make, manifest_make
 
 
@@ -33,13 +33,13 @@ def test_only_what_waits_for_longer_than_a_ring_takes_is_unheard(queued: Run, se
 def test_a_submission_that_no_doorbell_rang_for_is_inspected_run_and_published(
     user: User, public: Release, settings: Any
 ) -> None:
-    settings.RUN_RING_AFTER_S = 0
+    settings.RUN_NOTIFY_AFTER_S = 0
     made = submission_create(
         user=user, image=digest_make(), manifest=manifest_make(), releases=[public.slug], tryout=False
     )
     Submission.objects.filter(id=made.id).update(created_at=timezone.now() - timedelta(minutes=5))
     assert waits_unheard()
-    work_unrung()
+    work_unnotified()
     assert Run.objects.get().state == RunState.SCORED
     assert BoardSnapshot.objects.count() == 1
     assert not waits_unheard()

@@ -18,7 +18,7 @@ from django.utils import timezone
 from evaluator.contract import FailureCode
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release
-from leaderboard.core import task_messages as doorbell
+from leaderboard.core import task_messages
 from leaderboard.core.append_only import AppendOnlyError
 from leaderboard.core.problems import Conflict, NotAllowed
 from leaderboard.methods.models import Submission, SubmissionState
@@ -52,9 +52,9 @@ def fall_silent(run: Run) -> None:
     Run.objects.filter(id=run.id).update(lease_expires_at=past, suspected_at=past)
 
 
-def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def messages_heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     heard: list[tuple[str, str]] = []
-    monkeypatch.setattr(doorbell, "_send", lambda task, ident: heard.append((task, ident)))
+    monkeypatch.setattr(task_messages, "_send", lambda task, ident: heard.append((task, ident)))
     return heard
 
 
@@ -170,15 +170,15 @@ def test_of_many_workers_that_race_for_a_run_one_gets_it(queued: Run) -> None:
 # --- the reaper ------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_whose_doorbell_was_lost_is_rung_again(
+def test_a_run_whose_message_was_lost_is_sent_another(
     queued: Run, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
-    heard = rings(monkeypatch)
+    heard = messages_heard(monkeypatch)
     with django_capture_on_commit_callbacks(execute=True):
-        assert reaper.reap_never_started(now=timezone.now()) == 0  # its first ring is too fresh
+        assert reaper.reap_never_started(now=timezone.now()) == 0  # its first message is too fresh
         assert reaper.reap_never_started(now=timezone.now() + timedelta(seconds=60)) == 1
         assert reaper.reap_never_started(now=timezone.now() + timedelta(seconds=61)) == 0
-    assert heard == [(doorbell.RUN_NEXT, queued.id)]
+    assert heard == [(task_messages.RUN_NEXT, queued.id)]
 
 
 def test_a_silent_worker_loses_its_run_and_the_third_silence_ends_it(queued: Run) -> None:
@@ -234,15 +234,15 @@ def test_a_worker_that_falls_silent_is_found_wherever_its_clock_stood(queued: Ru
     assert reaper.reap_silent(now=first + timedelta(seconds=settings.RUN_SUSPECT_S + 1)) == 1
 
 
-def test_what_was_queued_before_the_clock_was_set_back_is_taken_and_rung(
+def test_what_was_queued_before_the_clock_was_set_back_is_taken_and_notified(
     queued: Run, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
     ahead = timezone.now() + timedelta(hours=5)
-    Run.objects.filter(id=queued.id).update(queued_at=ahead, rung_at=ahead)
-    heard = rings(monkeypatch)
+    Run.objects.filter(id=queued.id).update(queued_at=ahead, notified_at=ahead)
+    heard = messages_heard(monkeypatch)
     with django_capture_on_commit_callbacks(execute=True):
         assert reaper.reap_never_started(now=timezone.now()) == 1
-    assert heard == [(doorbell.RUN_NEXT, queued.id)]
+    assert heard == [(task_messages.RUN_NEXT, queued.id)]
     assert claim().run_id == queued.id
 
 
@@ -292,13 +292,13 @@ def test_a_submission_whose_inspector_died_is_inspected_again(
     )
     old = timezone.now() - timedelta(hours=1)
     Submission.objects.filter(id=submission.id).update(state=SubmissionState.INSPECTING, updated_at=old)
-    heard = rings(monkeypatch)
+    heard = messages_heard(monkeypatch)
     with django_capture_on_commit_callbacks(execute=True):
         reaper.reap_uninspected(now=timezone.now())
         reaper.reap_uninspected(now=timezone.now() + timedelta(seconds=60))
     submission.refresh_from_db()
     assert submission.state == SubmissionState.SUBMITTED
-    assert heard == [(doorbell.SUBMISSION_INSPECT, submission.id)]
+    assert heard == [(task_messages.SUBMISSION_INSPECT, submission.id)]
 
 
 def test_an_inspection_that_beats_is_not_taken_away_however_long_it_takes(

@@ -52,7 +52,7 @@ def _wall(rounds: int, write: Path | None) -> bool:
     return found.passed
 
 
-SUBJECTS: dict[str, Callable[[int, Path | None], bool]] = {
+BENCHES: dict[str, Callable[[int, Path | None], bool]] = {
     "engine": _engine,
     "statistics": _statistics,
     "refusal": _refusal,
@@ -66,9 +66,9 @@ def bench(
     write: Annotated[Path | None, typer.Option(help="a Markdown file whose measured part is replaced")] = None,
 ) -> None:
     """Measure, print the figures, and exit with 1 when a target is missed. A busy machine is refused."""
-    if what not in SUBJECTS:
-        raise typer.BadParameter(f"what: {what!r} is unknown; known: {', '.join(SUBJECTS)}")
+    if what not in BENCHES:
+        raise typer.BadParameter(f"what: {what!r} is unknown; known: {', '.join(BENCHES)}")
     with clear_errors():
-        passed = SUBJECTS[what](rounds, write)
+        passed = BENCHES[what](rounds, write)
     if not passed:
         raise typer.Exit(MISSED)

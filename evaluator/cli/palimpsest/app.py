@@ -56,8 +56,8 @@ def logout() -> None:
 @app.command()
 def submit(
     folder: Annotated[Path, typer.Argument(help="The method's folder, or its method.toml.")],
-    benchmark: Annotated[
-        list[str], typer.Option("--benchmark", "--release", "-b", help="A benchmark release; may be repeated.")
+    release: Annotated[
+        list[str], typer.Option("--release", "--benchmark", "-b", help="A benchmark release; may be repeated.")
     ],
     image: Annotated[
         str,
@@ -77,7 +77,7 @@ def submit(
     body: dict[str, Any] = {
         "image": image,
         "manifest": _manifest(folder, image, archive),
-        "releases": benchmark,
+        "releases": release,
         "tryout": tryout,
         "seeds": seed or [0],
     }
@@ -85,7 +85,7 @@ def submit(
         body["method"] = method
     with refusals(), Site(config_load(url=url, token=token)) as site:
         if archive is not None:
-            for slug in benchmark:
+            for slug in release:
                 site.get(f"benchmarks/{slug}/")  # a wrong name is told before gigabytes are sent
             body["image"] = archive_upload(site, archive)
         submission = site.post("submissions/", body)

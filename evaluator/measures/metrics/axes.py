@@ -190,7 +190,7 @@ def retain_locality(m: Means) -> FloatArray:
 
 @metric(2, "HAR on forget probes", MetricGroup.REFUSAL, "up")
 def har_raw(m: Means) -> FloatArray:
-    """Mean HAR v1 over forget probes: R·(1-L)·(1-H)·F·(0.6+0.4·C)·(1-0.5·P). In [0, 1], higher is better. Inspired by
+    """Mean HAR v1 over forget probes. In [0, 1], higher is better. Inspired by
     arXiv 2505.19855, whose rubric is not public; uncalibrated against human ratings so far.
     """
     return m["har_forget"]

@@ -194,10 +194,10 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# --- the queue: a doorbell, see leaderboard/config/celery.py ---------------------------------------------------------
+# --- the queue: messages that wake a worker, see leaderboard/config/celery.py -----------------------------------------
 CELERY_TASK_DEFAULT_QUEUE = "palimpsest"
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = False  # a lost message is rung again by the reaper; a redelivered one would only ring twice
+CELERY_TASK_ACKS_LATE = False  # the reaper sends a lost message again; redelivery would only wake twice
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
@@ -225,7 +225,7 @@ RUN_MAX_ATTEMPTS = env.int("RUN_MAX_ATTEMPTS", default=3)
 RUN_BACKOFF_S = env.float("RUN_BACKOFF_S", default=5.0)  # times the attempt, after a failure of the platform
 RUN_SUSPECT_S = env.float("RUN_SUSPECT_S", default=10.0)  # without a beat, between a lease found old and its end
 RUN_SUBMITTER_RETRIES = env.int("RUN_SUBMITTER_RETRIES", default=2)  # of one run, after the platform failed it
-RUN_RING_AFTER_S = env.float("RUN_RING_AFTER_S", default=15.0)  # a run waiting longer gets its doorbell rung again
+RUN_NOTIFY_AFTER_S = env.float("RUN_NOTIFY_AFTER_S", default=15.0)  # after so long a message is sent again
 #: How long a worker holds on to what it has done while the database is away.
 DATABASE_PATIENCE_S = env.float("DATABASE_PATIENCE_S", default=600.0)
 #: A worker takes no run while the data folder has less room than this.

@@ -50,7 +50,7 @@ STORAGES = {
 CELERY_BROKER_URL = env.str("BROKER_URL")
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
-    # A broker that swallows packets must not keep a submitter's browser waiting: the ring is lost, and rung again.
+    # A broker that swallows packets must not keep a submitter's browser waiting: the message is lost, and sent again.
     "socket_connect_timeout": 5,
     "socket_timeout": 30,
     "socket_keepalive": True,

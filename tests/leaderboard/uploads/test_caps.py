@@ -152,12 +152,12 @@ def test_the_reaper_sweeps_and_removes_files_that_no_row_knows(tus: Tus) -> None
     assert tus.offset(kept) == 0
 
 
-def test_an_upload_whose_finish_was_lost_is_rung_for_again(tus: Tus, django_capture_on_commit_callbacks: Any) -> None:
+def test_an_upload_whose_finish_was_lost_is_sent_for_again(tus: Tus, django_capture_on_commit_callbacks: Any) -> None:
     tus.send(DATA)
-    with django_capture_on_commit_callbacks() as rung:
+    with django_capture_on_commit_callbacks() as sent:
         uploads_sweep(now=later(seconds=60))
         uploads_sweep(now=later(seconds=61))
-    assert len(rung) == 1
+    assert len(sent) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

@@ -268,7 +268,7 @@ def test_a_last_piece_whose_process_died_before_it_said_so_is_finished_by_the_re
     path = tus.open(DATA)
     files.part_append(only().id, 0, DATA)
     assert tus.offset(path) == len(DATA)
-    with django_capture_on_commit_callbacks() as rung:
+    with django_capture_on_commit_callbacks() as sent:
         assert uploads_sweep(now=timezone.now()) == 1
-    assert len(rung) == 1
+    assert len(sent) == 1
     assert tus.state(path)["state"] == "CHECKING"
