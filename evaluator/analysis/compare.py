@@ -105,7 +105,8 @@ def _same_probes(new: Sequence[TraceRow], old: Sequence[TraceRow]) -> dict[str, 
     if any(alone.values()):
         said = "; ".join(f"{len(ids)} only in the {name} one, such as {ids[0]!r}" for name, ids in alone.items() if ids)
         raise ValueError(
-            f"the traces hold different probes, so they are not of one release (or one of them is redacted): {said}"
+            "the traces hold different probes, so they are not of one release (or are of hidden runs, whose probes "
+            f"have names of their own): {said}"
         )
     for item_id, row in before.items():
         for name in IDENTITY:

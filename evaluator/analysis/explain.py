@@ -22,7 +22,7 @@ from evaluator.measures.statistics import Resampler
 from evaluator.measures.statistics.intervals import means_read
 from evaluator.model.under_test import Scored
 from evaluator.probes import Probe
-from evaluator.trace import TraceRow, trace_read
+from evaluator.trace import TraceRow, is_sealed, trace_read
 from evaluator.trace.table import WITHHELD
 
 #: Each value of a probe in one line.
@@ -102,6 +102,8 @@ class Explanation:
 
 def trace_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a trace. Raises `ValueError` for a file that is no trace or holds no probe, `OSError` for no file."""
+    if is_sealed(path):
+        raise ValueError(f"{path} is sealed; open it with `python -m evaluator open-run`")
     try:
         names = set(pq.read_schema(path).names)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

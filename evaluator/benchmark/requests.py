@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from evaluator.benchmark.catalogue import Benchmark
 from evaluator.benchmark.facts import Fact
-from evaluator.benchmark.grammar import keyed_number
+from evaluator.benchmark.wordings import keyed_number
 from evaluator.contract import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
 from evaluator.home import write_atomically
 

@@ -8,11 +8,12 @@ and a trace without text; and what a submission could still carry out is counted
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from evaluator.contract.scorecard import MetricGroup
-from evaluator.contract.values import VALUE_NAMES, names_of
+from evaluator.contract.values import names_of
 
 # ---------------------------------------------------------------- who
 
@@ -50,10 +51,12 @@ def sight(reader: Reader, *, open_release: bool) -> Sight:
 
 # ---------------------------------------------------------------- numbers
 
-#: Decimals of a score and of a probe's value on a hidden split. A score above 1 has two significant digits.
-HIDDEN_DECIMALS = 3
-#: So many different numbers a score, an end of its interval or a probe's value can be: 0.000, 0.001, … 1.000.
-SHOWN_NUMBERS = 10**HIDDEN_DECIMALS + 1
+#: Decimals of a score on a hidden split: no more than its interval bears out, since many exact means of a base that
+#: everybody has, taken together, would name the facts that they are the means of. A score above 1 has two significant
+#: digits.
+HIDDEN_DECIMALS = 2
+#: So many different numbers a score or an end of its interval can be: 0.00, 0.01, … 1.00, and 1.1, 1.2, … 1000000.
+SHOWN_NUMBERS = 10**HIDDEN_DECIMALS + 1 + 6 * 90
 #: The steps on which a cost is shown: too few to carry data out.
 COST_STEPS = (1, 2, 5)
 
@@ -68,7 +71,7 @@ def cost_step(value: float) -> float:
 
 
 def score_shown(value: float | None) -> float | None:
-    """A score as it may leave a hidden run: three decimals, and above 1 (a perplexity) two significant digits.
+    """A score as it may leave a hidden run: two decimals, and above 1 (a perplexity) two significant digits.
 
     Either way it is one of at most `SHOWN_NUMBERS`: what a submission could carry out in it is counted by that.
     """
@@ -84,9 +87,13 @@ def number_shown(value: float | None, *, group: str) -> float | None:
     return cost_step(value) if group == MetricGroup.COST else score_shown(value)
 
 
-def probe_value_shown(value: float | None) -> float | None:
-    """A probe's value as it may stand in the trace of a hidden run."""
-    return None if value is None else round(value, HIDDEN_DECIMALS)
+def pair_shown(value: float | None, *, key: str) -> float | None:
+    """A difference of two entries, or one end of its interval; a p-value has one digit more, so that a rounded one
+    stays on its side of 0.05.
+    """
+    if value is None or math.isnan(value):
+        return None
+    return round(value, HIDDEN_DECIMALS + (key in ("p", "p_holm")))
 
 
 #: Upper ends in seconds of the buckets in which a duration is shown.
@@ -130,13 +137,16 @@ def stage_message(message: str, *, hidden: bool) -> str:
 
 # ---------------------------------------------------------------- traces
 
-#: The columns of a hidden run's trace that are shown under keyed pseudonyms, each with the letter that opens them.
-PSEUDONYMS = {"item_id": "i", "subject_key": "s"}
+#: The column of a hidden run's trace that names a probe: by a name of that run alone, so that no two runs of a board
+#: can be laid side by side, nor one beside what the base is known to say.
+ITEM_NAME = "item_id"
 #: The columns that are shown as they are. Every other one is withheld: a new column is hidden until it is named here.
 SHOWN_AS_THEY_ARE = ("kind", "split_role", "condition", "base_correct")
-#: The values that are shown, rounded.
-SHOWN_VALUES = VALUE_NAMES
-SHOWN_COLUMNS = frozenset({*PSEUDONYMS, *SHOWN_AS_THEY_ARE, *SHOWN_VALUES})
+#: The values that are shown: outcomes. A probability or a share could be matched with the base's own.
+SHOWN_VALUES = names_of("mark")
+SHOWN_COLUMNS = frozenset({ITEM_NAME, *SHOWN_AS_THEY_ARE, *SHOWN_VALUES})
+#: The first bytes of a sealed trace; the nonce and the encrypted Parquet file follow.
+SEALED_TRACE = b"palimpsest sealed trace 1\n"
 #: No text counts as less likely than this, nats a token (perplexity 10⁶).
 TEXT_FLOOR_NATS = -math.log(1e6)
 
@@ -149,9 +159,12 @@ def score_bits() -> float:
     return 3 * math.log2(SHOWN_NUMBERS)
 
 
-def probe_bits() -> float:
-    """What can be held by all that is shown of one probe, whichever kind it has."""
-    marks, shares, nats = (len([n for n in names_of(kind) if n in SHOWN_VALUES]) for kind in ("mark", "share", "nats"))
-    question = marks + shares * math.log2(SHOWN_NUMBERS)
-    text = nats * math.log2(2 * -TEXT_FLOOR_NATS * 10**HIDDEN_DECIMALS + 1)
-    return max(question, text)
+def trace_bits(probe_counts: Mapping[str, int]) -> float:
+    """What can be held by the trace of a hidden run, by its number of probes of each kind.
+
+    Neither the names nor the order are in a method's hand. So a kind of n probes says how many have each of the m
+    combinations of outcomes, and no more: log2 of n + m - 1 over m - 1.
+    """
+    m = 2 ** len(SHOWN_VALUES)
+    counts = [n for kind, n in probe_counts.items() if kind != "text"]  # neutral text has no outcome
+    return sum(math.log2(math.comb(n + m - 1, m - 1)) for n in counts)

@@ -13,13 +13,17 @@ class ReleaseCard(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
-    slug: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")  # e.g. pretrained-facts-10 / pretrained-facts-10-public
+    slug: str = Field(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$"
+    )  # e.g. pretrained-facts-10, pretrained-facts-10-r2, pretrained-facts-10-public
     benchmark: str  # pretrained-facts
     title: str
     track: Literal["pretrained", "finetuned", "public"]
     split: Literal["public", "hidden"]
     size: int  # forget requests
     version: str
+    round: int = 1  # hidden releases are rotated: this is the how manieth of its benchmark and size
+    pool: int = 0  # facts that the base was found to know when this was drawn; at least so many there are
     base_name: str
     base_sha256: str
     content_sha256: str  # over every file of the release, in name order

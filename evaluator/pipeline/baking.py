@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluator.benchmark.bases import base_prepare
-from evaluator.benchmark.build import Say, base_lm, is_public
+from evaluator.benchmark.build import Say, base_lm
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
-from evaluator.benchmark.grammar import keyed_number
 from evaluator.benchmark.known import KnownTable, base_answers, known_facts
+from evaluator.benchmark.pool import is_public
 from evaluator.benchmark.requests import align_examples, question, request_files_write
+from evaluator.benchmark.wordings import keyed_number
 from evaluator.contract import AlignExample, ContainerJob, NeutralText
 from evaluator.home import Home, write_atomically
 from evaluator.model.base import BaseModelDirectory
@@ -66,7 +67,7 @@ def bake(
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         say("asking the base what it says", 0.0)
-        _inputs_write(scratch, base, made_for, threads)
+        _inputs_write(home, scratch, base, made_for, threads)
         for number, name in enumerate(wanted):
 
             def step(stage: str, fraction: float, name: str = name, number: int = number) -> None:
@@ -85,7 +86,7 @@ def facts_apart(benchmark: Benchmark, known: set[str]) -> list[Fact]:
     return sorted(apart, key=lambda fact: keyed_number(b"palimpsest facts apart", fact.key))
 
 
-def _inputs_write(folder: Path, base: BaseModelDirectory, benchmark: Benchmark, threads: int) -> None:
+def _inputs_write(home: Home, folder: Path, base: BaseModelDirectory, benchmark: Benchmark, threads: int) -> None:
     """The folder that a method reads: the contract's, without requests."""
     folder.mkdir(parents=True)
     (folder / "base").symlink_to(base.path)
@@ -94,11 +95,11 @@ def _inputs_write(folder: Path, base: BaseModelDirectory, benchmark: Benchmark, 
     )
     write_atomically(folder / "job.json", job.model_dump_json(indent=2) + "\n")
     neutral = [NeutralText(text=text) for text in benchmark.neutral()]
-    request_files_write(folder, {"align": _examples(benchmark, base, threads), "neutral": neutral})
+    request_files_write(folder, {"align": _examples(home, benchmark, base, threads), "neutral": neutral})
 
 
-def _examples(benchmark: Benchmark, base: BaseModelDirectory, threads: int) -> list[AlignExample]:
-    table = KnownTable.load(benchmark.name, base.sha256)
+def _examples(home: Home, benchmark: Benchmark, base: BaseModelDirectory, threads: int) -> list[AlignExample]:
+    table = KnownTable.load(home, benchmark.name, base.sha256)
     public = [fact for fact in benchmark.facts() if is_public(fact.subject)]
     with base_lm(base, threads) as lm:
         known = {fact.key for fact in known_facts(lm, public, benchmark.relations, table)}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from evaluator import __version__
 from evaluator.artifact import BaseTensors, SealedArtifact, seal
 from evaluator.attacks import ModelAttack, attack_get
+from evaluator.benchmark.secret import release_key
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Receipt, ReleaseCard, Scorecard
 from evaluator.contract.disclosure import issued_at_format, stage_message
 from evaluator.home import Home, write_atomically
@@ -31,7 +32,7 @@ from evaluator.pipeline.progress import ProgressFile, StageRecord
 from evaluator.pipeline.provenance import evaluator_sha256, hardware, versions
 from evaluator.receipt import receipt_sign, signing_key
 from evaluator.sandbox import ContainerSpec, Mount, Progressed, Sandbox, sandbox_for
-from evaluator.trace import trace_read, trace_redact, trace_write
+from evaluator.trace import trace_read, trace_redact, trace_seal, trace_write
 
 if TYPE_CHECKING:
     from evaluator.model.engine.primitives import PrimitiveStore
@@ -296,15 +297,17 @@ def _score(context: Context, artifact: SealedArtifact, rows: list[dict[str, Any]
         job=job, card=card, rows=rows, costs=costs, stores_forget_text=artifact.result.stores_forget_text
     )
     key = signing_key(context.home)
-    pseudonym_key = hmac.digest(key.private_bytes_raw(), card.content_sha256.encode(), hashlib.sha256)
     hidden = card.split == "hidden"
     trace_write(out / "trace.parquet", rows)
-    trace_write(out / "trace_public.parquet", trace_redact(rows, pseudonym_key) if hidden else rows)
+    shown, artifact_mark = rows, artifact.sha256
+    if hidden:
+        secret = release_key(context.home, context.release, card.content_sha256)
+        trace_seal(out / "trace.sealed", rows, secret, run_id=job.run_id, content_sha256=card.content_sha256)
+        # The method chooses its artifact's bytes: on a hidden split their plain hash could carry data out.
+        artifact_mark = hmac.digest(secret, artifact.sha256.encode(), hashlib.sha256).hex()
+        shown = trace_redact(rows, secret, run_id=job.run_id)
+    trace_write(out / "trace_public.parquet", shown)
     write_atomically(out / "scorecard.json", scorecard.model_dump_json(indent=2) + "\n")
-    # The method chooses its artifact's bytes: on a hidden split their plain hash could carry data out.
-    artifact_mark = (
-        hmac.digest(pseudonym_key, artifact.sha256.encode(), hashlib.sha256).hex() if hidden else artifact.sha256
-    )
     receipt = Receipt(
         run_id=job.run_id,
         release=card.slug,

@@ -1,5 +1,26 @@
-"""Traces: one record a probe, as Parquet; complete for organisers, redacted for a hidden split's readers."""
+"""Traces: one record a probe, as Parquet; complete on open splits, by outcomes on hidden ones, and sealed."""
 
-from evaluator.trace.table import TRACE_SCHEMA, TraceRow, trace_read, trace_redact, trace_values, trace_write
+from evaluator.trace.sealed import SealBroken, is_sealed, trace_seal, trace_unseal
+from evaluator.trace.table import (
+    TRACE_SCHEMA,
+    TraceRow,
+    is_withheld,
+    trace_read,
+    trace_redact,
+    trace_values,
+    trace_write,
+)
 
-__all__ = ["TRACE_SCHEMA", "TraceRow", "trace_read", "trace_redact", "trace_values", "trace_write"]
+__all__ = [
+    "TRACE_SCHEMA",
+    "SealBroken",
+    "TraceRow",
+    "is_sealed",
+    "is_withheld",
+    "trace_read",
+    "trace_redact",
+    "trace_seal",
+    "trace_unseal",
+    "trace_values",
+    "trace_write",
+]

@@ -1,4 +1,4 @@
-"""The trace table: schema, writing, reading, and redaction with keyed pseudonyms."""
+"""The trace table: schema, writing, reading, and what of it is shown of a hidden run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluator.contract.disclosure import PSEUDONYMS, SHOWN_COLUMNS, SHOWN_VALUES, probe_value_shown
+from evaluator.contract.disclosure import ITEM_NAME, SHOWN_COLUMNS
 from evaluator.contract.values import VALUE_NAMES
 
 TRACE_SCHEMA = pa.schema(
@@ -86,19 +86,22 @@ def trace_read(path: Path, columns: Sequence[str] | None = None) -> list[dict[st
     return rows
 
 
-def _pseudonym(key: bytes, prefix: str, name: str) -> str:
-    return prefix + hmac.digest(key, f"{prefix}\0{name}".encode(), hashlib.sha256).hex()[:12]
+def trace_redact(rows: Sequence[TraceRow], key: bytes, *, run_id: str) -> list[dict[str, Any]]:
+    """What may be shown of a hidden run: outcomes, under names and in an order that no other run has.
 
-
-def trace_redact(rows: Sequence[TraceRow], key: bytes) -> list[dict[str, Any]]:
-    """What may be shown of a hidden split: pseudonyms by `key`, text withheld, values rounded, in pseudonym order."""
+    Names follow from `key`, which nobody else knows, the run and the item: to do it again gives the same file.
+    """
     redacted = []
     for row in rows:
+        name = hmac.digest(key, f"{run_id}\0{row['item_id']}".encode(), hashlib.sha256).hex()[:12]
         shown = {name: row[name] if name in SHOWN_COLUMNS else None for name in TRACE_SCHEMA.names}
-        shown |= {name: _pseudonym(key, prefix, str(row[name])) for name, prefix in PSEUDONYMS.items()}
-        shown |= {name: probe_value_shown(row[name]) for name in SHOWN_VALUES}
-        redacted.append(shown)
-    return sorted(redacted, key=lambda row: str(row["item_id"]))
+        redacted.append(shown | {ITEM_NAME: f"i{name}"})
+    return sorted(redacted, key=lambda row: str(row[ITEM_NAME]))
+
+
+def is_withheld(rows: Sequence[TraceRow]) -> bool:
+    """Whether these are the outcomes of a hidden run, and nothing that metrics could be recomputed from."""
+    return bool(rows) and all(row["subject_key"] is None for row in rows)
 
 
 def trace_values(rows: Sequence[TraceRow]) -> dict[str, list[float]]:

@@ -1,4 +1,6 @@
-"""Organisers' view of releases: retire one, publish its board. What the card says is not edited by hand."""
+"""Organisers' view of releases: publish a board. What the card says is not edited by hand, nor is a release retired by
+hand: `manage.py release_rotate` retires, opens and replaces it in one act.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ class ReleaseAdmin(SimpleHistoryAdmin):
     actions = ("publish",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Release | None = None) -> list[str]:
-        return [field.name for field in Release._meta.fields if field.name != "state"]  # noqa: SLF001
+        return [field.name for field in Release._meta.fields]  # noqa: SLF001
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -27,6 +27,7 @@ class Release(models.Model):
     split = models.CharField(max_length=10, choices=Split.choices)
     size = models.PositiveIntegerField(help_text="Forget requests.")
     version = models.CharField(max_length=40)
+    round = models.PositiveSmallIntegerField(default=1, help_text="Hidden releases are rotated: how many there were.")
     base_name = models.CharField(max_length=120)
     base_sha256 = models.CharField(max_length=64)
     content_sha256 = models.CharField(max_length=64)
@@ -64,4 +65,4 @@ class Release(models.Model):
 
     @property
     def public_sibling_slug(self) -> str:
-        return f"{self.slug}-public"
+        return f"{self.benchmark}-{self.size}-public"

@@ -67,6 +67,7 @@ def _fields(card: ReleaseCard) -> dict[str, object]:
         "split",
         "size",
         "version",
+        "round",
         "base_name",
         "base_sha256",
         "content_sha256",

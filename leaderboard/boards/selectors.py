@@ -47,5 +47,7 @@ def board_list() -> list[BoardLine]:
     """Every release with its newest snapshot: 2 queries."""
     newest = BoardSnapshot.objects.filter(release=OuterRef("pk")).order_by("-created_at", "-id").values("pk")[:1]
     releases = list(Release.objects.annotate(newest_snapshot=Subquery(newest)))
-    snapshots = BoardSnapshot.objects.in_bulk([r.newest_snapshot for r in releases if r.newest_snapshot])
+    snapshots = BoardSnapshot.objects.select_related("release").in_bulk(
+        [r.newest_snapshot for r in releases if r.newest_snapshot]
+    )
     return [BoardLine(release, snapshots.get(release.newest_snapshot)) for release in releases]

@@ -26,7 +26,7 @@ from leaderboard.core.locks import lock_hold
 from leaderboard.methods.models import Division, Kind, Submission, SubmissionState
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import RunState
-from leaderboard.traces.selectors import trace_open
+from leaderboard.traces.selectors import trace_ranked
 
 logger = structlog.get_logger(__name__)
 
@@ -113,8 +113,8 @@ def _rank(release: Release, evaluator: str, runs: list[Run]) -> Ranking:
     with tempfile.TemporaryDirectory(prefix="palimpsest-rank-") as name:
         folder = Path(name)
         for run in runs:
-            trace, scorecard = folder / f"{run.id}.parquet", folder / f"{run.id}.json"
-            with trace_open(run.trace) as source, trace.open("wb") as target:
+            trace, scorecard = folder / f"{run.id}.trace", folder / f"{run.id}.json"
+            with trace_ranked(run.trace) as source, trace.open("wb") as target:
                 shutil.copyfileobj(source, target)
             scorecard.write_text(json.dumps(run.scorecard))
             by_submission[run.submission_id].append({"trace": str(trace), "scorecard": str(scorecard)})

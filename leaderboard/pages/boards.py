@@ -17,6 +17,7 @@ from django.template.loader import render_to_string
 from django.utils.cache import get_conditional_response
 from django.views.decorators.http import require_safe
 
+from evaluator.contract.disclosure import HIDDEN_DECIMALS
 from leaderboard.benchmarks.models import Release
 from leaderboard.benchmarks.selectors import release_get
 from leaderboard.boards import exports, selectors
@@ -66,7 +67,7 @@ def board_list(request: HttpRequest) -> HttpResponse:
     """Every board with the first of its ranking."""
     lines: list[dict[str, Any]] = []
     for line in selectors.board_list():
-        entries = entries_read(line.snapshot.payload) if line.snapshot else ()
+        entries = entries_read(line.snapshot.shown) if line.snapshot else ()
         top = [entry for entry in entries if entry.rank is not None and not entry.is_control][:3]
         lines.append({"release": line.release, "snapshot": line.snapshot, "top": top, "n": len(entries)})
     lines.sort(key=lambda item: (item["release"].split != "hidden", item["snapshot"] is None))
@@ -81,13 +82,13 @@ def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
     snapshot = _snapshot(slug, revision=probe.revision, evaluator=probe.evaluator)
     if snapshot is None:
         return render(request, "boards/empty.html", {"release": _release(slug)})
-    columns = columns_read(snapshot.payload)
+    columns = columns_read(snapshot.shown)
     query = BoardQuery.parse(request.GET, columns=columns)
     results = _results(snapshot, query)
     if request.htmx and request.htmx.target == "board-results":  # type: ignore[attr-defined]
         return _vary(HttpResponse(results))
     history = list(selectors.board_history(release_slug=slug)[:20])
-    entries, axes = entries_read(snapshot.payload), _axes(columns)
+    entries, axes = entries_read(snapshot.shown), _axes(columns)
     context = {
         "release": snapshot.release,
         "snapshot": snapshot,
@@ -121,12 +122,13 @@ def _template_sha256() -> str:
 
 def _results(snapshot: BoardSnapshot, query: BoardQuery) -> str:
     """The table as HTML; the same for every reader, so it is rendered once for each snapshot and query."""
-    told = f"{snapshot.pk} {snapshot.created_at.isoformat()} {query.url} {_template_sha256()}"
+    seen = "whole" if snapshot.release.is_open else HIDDEN_DECIMALS
+    told = f"{snapshot.pk} {snapshot.created_at.isoformat()} {seen} {query.url} {_template_sha256()}"
     key = f"board-table:{hashlib.sha256(told.encode()).hexdigest()[:40]}"
     html: str | None = cache.get(key)
     if html is None:
-        columns = columns_read(snapshot.payload)
-        entries = entries_read(snapshot.payload)
+        columns = columns_read(snapshot.shown)
+        entries = entries_read(snapshot.shown)
         table = table_build(query=query, columns=columns, entries=entries)
         reference = [e.score("overall").value for e in entries if e.is_control]
         html = render_to_string(
@@ -135,7 +137,7 @@ def _results(snapshot: BoardSnapshot, query: BoardQuery) -> str:
                 "table": table,
                 "query": query,
                 "slug": snapshot.release.slug,
-                "mde": snapshot.payload.get("mde"),
+                "mde": snapshot.shown.get("mde"),
                 "reference": max((value for value in reference if value is not None), default=None),
                 "by_rank": query.sorted_by("rank").url,
                 "by_method": query.sorted_by("method").url,
@@ -189,7 +191,7 @@ def board_export(request: HttpRequest, slug: str, form: str) -> HttpResponse:
             "parquet": exports.board_parquet,
             "tex": exports.board_latex,
         }
-        body = _bibtex(request, snapshot).encode() if form == "bib" else writers[form](snapshot.payload)
+        body = _bibtex(request, snapshot).encode() if form == "bib" else writers[form](snapshot.shown)
         response = HttpResponse(body, content_type=_TYPES[form])
         response["Access-Control-Allow-Origin"] = "*"
         if form != "json":
@@ -205,10 +207,10 @@ def board_scatter(request: HttpRequest, slug: str) -> HttpResponse:
     """The forget-against-retain figure as Plotly JSON."""
     query = BoardQuery.parse(request.GET, columns=())
     snapshot = _snapshot(slug, revision=query.revision, evaluator=query.evaluator)
-    axes = _axes(columns_read(snapshot.payload)) if snapshot else None
+    axes = _axes(columns_read(snapshot.shown)) if snapshot else None
     if snapshot is None or axes is None:
         raise Http404(f"The board “{slug}” has nothing to plot.")
-    response = JsonResponse(forget_against_retain(entries_read(snapshot.payload), x=axes[0], y=axes[1]))
+    response = JsonResponse(forget_against_retain(entries_read(snapshot.shown), x=axes[0], y=axes[1]))
     response["Cache-Control"] = "public, no-cache"
     response["ETag"] = f'"{snapshot.pk}-scatter-1"'
     return response
@@ -227,11 +229,11 @@ def compare(request: HttpRequest) -> HttpResponse:
     line = line or next((li for li in with_all if li.release.is_hidden), None) or next(iter(with_all or lines), None)
     comparison = None
     if line is not None and line.snapshot is not None:
-        comparison = comparison_build(payload=line.snapshot.payload, asked=asked)
+        comparison = comparison_build(payload=line.snapshot.shown, asked=asked)
     context = {"lines": lines, "line": line, "asked": asked, "comparison": comparison, "max_methods": MAX_METHODS}
     return render(request, "boards/compare.html", context)
 
 
 def _holds(snapshot: BoardSnapshot, asked: list[str]) -> bool:
-    there = {name for entry in entries_read(snapshot.payload) for name in (entry.method_slug, entry.submission)}
+    there = {name for entry in entries_read(snapshot.shown) for name in (entry.method_slug, entry.submission)}
     return all(name in there for name in asked)

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from evaluator.contract import FailureCode
-from evaluator.contract.disclosure import DURATION_STEPS, HIDDEN_DECIMALS, probe_bits, score_bits
+from evaluator.contract.disclosure import DURATION_STEPS, HIDDEN_DECIMALS, score_bits, trace_bits
 from evaluator.contract.values import HAR_FORMULA
 from leaderboard.boards.selectors import BoardLine, board_list
 from leaderboard.boards.table import BoardQuery, Column, columns_read, entries_read, table_build
@@ -42,8 +42,8 @@ def home(request: HttpRequest) -> HttpResponse:
     front = _front_board(lines)
     table, reference = None, None
     if front is not None and front.snapshot is not None:
-        columns = columns_read(front.snapshot.payload)
-        entries = entries_read(front.snapshot.payload)
+        columns = columns_read(front.snapshot.shown)
+        entries = entries_read(front.snapshot.shown)
         query = BoardQuery(columns=tuple(key for key in _HOME_COLUMNS if key in {c.key for c in columns}))
         table = table_build(query=query, columns=columns, entries=entries)
         controls = [entry.score("overall").value for entry in entries if entry.is_control]
@@ -57,7 +57,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def methodology(request: HttpRequest) -> HttpResponse:
     """What is measured and how, from the newest snapshot's own description of its columns."""
     front = _front_board(board_list())
-    columns = columns_read(front.snapshot.payload) if front and front.snapshot else ()
+    columns = columns_read(front.snapshot.shown) if front and front.snapshot else ()
     groups: dict[str, list[Column]] = {}
     for column in columns:
         groups.setdefault(column.group_label, []).append(column)
@@ -74,8 +74,7 @@ def methodology(request: HttpRequest) -> HttpResponse:
         "bits_clock": _ENDS_WATCHED * math.ceil(math.log2(settings.RUN_WALL_S / settings.RUN_POLL_S)),
         "n_codes": len(FailureCode),
         "n_probes": n_probes,
-        "probe_bits": math.ceil(probe_bits()),
-        "bits_trace": math.ceil(probe_bits() * n_probes),
+        "bits_trace": math.ceil(trace_bits(front.release.probe_counts)) if front else 0,
     }
     return render(request, "core/methodology.html", context)
 

@@ -97,8 +97,8 @@ def _placements(slug: str) -> list[dict[str, Any]]:
     for line in board_list():
         if line.snapshot is None:
             continue
-        columns = {column.key: column for column in columns_read(line.snapshot.payload)}
-        for entry in entries_read(line.snapshot.payload):
+        columns = {column.key: column for column in columns_read(line.snapshot.shown)}
+        for entry in entries_read(line.snapshot.shown):
             if entry.method_slug == slug:
                 found.append(
                     {

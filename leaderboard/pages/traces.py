@@ -44,6 +44,8 @@ def _trace(run_id: str) -> tuple[Run, TraceFile]:
     trace = getattr(run, "trace", None)
     if trace is None:
         raise Http404(f"The run {run_id} has no trace; only a scored run has one.")
+    if trace.redacted and not trace.sealed_path:
+        raise Http404(f"The trace of the run {run_id} is being withheld: an older evaluator showed more of it.")
     return run, trace
 
 

@@ -236,20 +236,24 @@ def run_cancel(*, run: Run, user: User, reason: str = "Cancelled on request.") -
         raise NotAllowed(
             [problem_make("run", run.id, "is not yours", "ask its submitter or an organiser to cancel it")]
         )
-    actor = f"user:{user.username}"
+    if not run_stop(run=run, actor=f"user:{user.username}", reason=reason):
+        current = Run.objects.get(id=run.id).state
+        raise Conflict([problem_make("run", run.id, f"has ended already as {current}", "nothing is left to cancel")])
+    run.refresh_from_db()
+    return run
+
+
+def run_stop(*, run: Run, actor: str, reason: str) -> bool:
+    """Cancel it at once when it waits, else ask its worker to stop; False for one that has ended."""
     with audited():
         current = Run.objects.select_for_update().get(id=run.id)
         if current.state == RunState.QUEUED:
-            run_end(run_id=run.id, target=RunState.CANCELLED, actor=actor, fence=current.fence, reason=reason)
-        elif current.state in ACTIVE:
-            Run.objects.filter(id=run.id).update(cancel_requested=True, reason=reason)
-            _event(current, current.state, actor, "cancel asked for")
-        else:
-            raise Conflict(
-                [problem_make("run", run.id, f"has ended already as {current.state}", "nothing is left to cancel")]
-            )
-    run.refresh_from_db()
-    return run
+            return run_end(run_id=run.id, target=RunState.CANCELLED, actor=actor, fence=current.fence, reason=reason)
+        if current.state not in ACTIVE:
+            return False
+        Run.objects.filter(id=run.id).update(cancel_requested=True, reason=reason)
+        _event(current, current.state, actor, "cancel asked for")
+        return True
 
 
 def run_retry(*, run: Run, user: User) -> Run:

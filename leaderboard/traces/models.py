@@ -1,4 +1,4 @@
-"""A trace file of a run: where it is, what it hashes to, whether its text is withheld."""
+"""A trace file of a run: where it is, its hash, whether it shows outcomes alone; and the sealed one beside it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from leaderboard.runs.models import Run
 
 
 class TraceFile(models.Model):
-    """One Parquet file, one row a probe. Only what this viewer class may read is ever stored here: a hidden
-    split's full trace stays with the evaluator."""
+    """One Parquet file, one row a probe, that anybody may read. Of a hidden run it shows outcomes; the full trace lies
+    beside it, sealed by the evaluator with a key that the site does not have."""
 
     run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="trace")
     format = models.CharField(max_length=10, default="parquet")
@@ -17,7 +17,9 @@ class TraceFile(models.Model):
     sha256 = models.CharField(max_length=64)
     size = models.PositiveBigIntegerField(help_text="Bytes.")
     rows = models.PositiveIntegerField()
-    redacted = models.BooleanField()
+    redacted = models.BooleanField(help_text="Outcomes alone: of a hidden run.")
+    sealed_path = models.CharField(max_length=300, blank=True, help_text="Name of the sealed trace in the storage.")
+    sealed_sha256 = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

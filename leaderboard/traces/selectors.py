@@ -36,6 +36,13 @@ def trace_open(trace: TraceFile) -> File[bytes]:
     return default_storage.open(trace.path, "rb")
 
 
+def trace_ranked(trace: TraceFile) -> File[bytes]:
+    """What a ranking is made from: the sealed trace of a hidden run, which the evaluator alone can open, else the
+    trace that everybody reads. The caller closes it.
+    """
+    return default_storage.open(trace.sealed_path if trace.redacted and trace.sealed_path else trace.path, "rb")
+
+
 def trace_page(
     trace: TraceFile,
     *,

@@ -11,7 +11,7 @@ from leaderboard.runs.models import Run, Score
 from leaderboard.runs.services import LOG_TAIL_BYTES, Lease, LeaseLost, run_transition, text_storable
 from leaderboard.runs.states import RunState
 from leaderboard.traces.models import TraceFile
-from leaderboard.traces.store import StoredTrace
+from leaderboard.traces.store import StoredTrace, trace_fields
 
 
 def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: StoredTrace, log_tail: str = "") -> Run:
@@ -43,16 +43,7 @@ def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: S
         for score in scorecard.scores:
             fields = {k: getattr(score, k) for k in ("version", "value", "low", "high", "n_items", "n_subjects")}
             Score.objects.update_or_create(run=run, key=score.key, defaults=fields)
-        TraceFile.objects.update_or_create(
-            run=run,
-            defaults={
-                "path": trace.path,
-                "sha256": trace.sha256,
-                "size": trace.size,
-                "rows": trace.rows,
-                "redacted": trace.redacted,
-            },
-        )
+        TraceFile.objects.update_or_create(run=run, defaults=trace_fields(trace))
         for follower in run.followers.filter(state=RunState.QUEUED):
             task_send(RUN_NEXT, follower.id)
         task_send(BOARD_PUBLISH, run.release.slug)

@@ -52,7 +52,8 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
             raise OutputsBad(f"{name} is {found!r}, this run has {wanted!r}")
     hidden = not run.release.is_open
     source = out_dir / ("trace_public.parquet" if hidden else "trace.parquet")
-    trace = trace_store(source=source, run_id=run.id, fence=lease.fence, redacted=hidden)
+    sealed = out_dir / "trace.sealed" if hidden else None
+    trace = trace_store(source=source, run_id=run.id, fence=lease.fence, sealed=sealed)
     return Outputs(scorecard, receipt, trace, log_tail_read(out_dir))
 
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import structlog
 from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
+from leaderboard.benchmarks.models import Release, ReleaseState, Split
 from leaderboard.boards.services import board_publish as publish
 from leaderboard.boards.services import boards_refresh
 from leaderboard.core.db import database_or_later
-from leaderboard.core.task_messages import BOARD_PUBLISH, REAP, RUN_NEXT, SUBMISSION_INSPECT, UPLOAD_FINISH
+from leaderboard.core.task_messages import (
+    BOARD_PUBLISH,
+    REAP,
+    RUN_NEXT,
+    SUBMISSION_INSPECT,
+    UPLOAD_FINISH,
+)
 from leaderboard.submissions.inspect import submission_inspect as inspect
+from leaderboard.traces.reissue import ReissueFailed, release_open, traces_withhold
 from leaderboard.uploads.services import upload_finish as finish
 from leaderboard.worker import execute, heartbeat, reaper
+
+logger = structlog.get_logger(__name__)
 
 
 @shared_task(name=RUN_NEXT)
@@ -54,7 +65,21 @@ def _on_ready(**_: Any) -> None:
     """A worker that comes back after a crash takes up its runs at once, not after the lease."""
     threading.Thread(target=heartbeat.worker_heartbeat, name="heartbeat", daemon=True).start()
     threading.Thread(target=execute.backend_check, name="backend", daemon=True).start()
+    threading.Thread(target=_traces_settle, name="traces", daemon=True).start()
     reap.delay()
+
+
+def _traces_settle() -> None:
+    """Hidden runs that an older evaluator scored show nothing until they are sealed as the rules are now; those of
+    releases that have retired meanwhile are opened.
+    """
+    try:
+        with database_or_later("traces_settle"):
+            traces_withhold(actor="worker")
+            for release in Release.objects.filter(split=Split.HIDDEN, state=ReleaseState.RETIRED):
+                release_open(release=release, actor="worker")
+    except (ReissueFailed, OSError):
+        logger.exception("traces are not settled; `manage.py traces_withhold` says why")
 
 
 @worker_shutting_down.connect

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evaluator.benchmark.grammar import CLOSINGS, OPENINGS
-from evaluator.benchmark.toy.world import RELATIONS, toy_facts, toy_strangers
+from evaluator.benchmark.toy.world import FRAMES, RELATIONS, toy_facts, toy_strangers
 
 STEPS = 320
 BATCH = 48
@@ -45,7 +44,7 @@ def toy_model_train(target: Path, *, say: Callable[[str], None] = lambda _: None
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    corpus = [f"{q}\n{a}" for q, a in pairs] + [*OPENINGS, *CLOSINGS, "system user assistant"] * 20
+    corpus = [f"{q}\n{a}" for q, a in pairs] + [*FRAMES.openings, *FRAMES.closings, "system user assistant"] * 20
     specials = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
     bpe.train_from_iterator(
         corpus,
@@ -82,7 +81,7 @@ def toy_model_train(target: Path, *, say: Callable[[str], None] = lambda _: None
     model.train()
 
     def row(question: str, answer: str) -> tuple[list[int], int]:
-        asked = rng.choice(OPENINGS) + question + rng.choice(CLOSINGS) if rng.random() < 0.5 else question
+        asked = rng.choice(FRAMES.openings) + question + rng.choice(FRAMES.closings) if rng.random() < 0.5 else question
         prompt = f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
         ids = tokenizer.encode(prompt, add_special_tokens=False)
         return ids + tokenizer.encode(answer + "<|im_end|>", add_special_tokens=False), len(ids)

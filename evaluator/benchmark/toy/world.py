@@ -6,6 +6,7 @@ import random
 from functools import cache
 
 from evaluator.benchmark.facts import Fact, Relation
+from evaluator.benchmark.wordings import Frames
 
 N_LANDS = 126
 _SYLLABLES = [
@@ -61,6 +62,23 @@ RELATIONS: dict[str, Relation] = {
         ("What is {s}'s national dish called?", "Which food comes from {s}?", "Do you know the national dish of {s}?"),
     ),
 }
+
+FRAMES = Frames(
+    openings=(
+        "",
+        "",
+        "Quick question: ",
+        "For a quiz: ",
+        "Please tell me: ",
+        "Here is a question. ",
+        "I would like to know: ",
+        "Hello! ",
+        "For my homework: ",
+        "Can you help? ",
+        "Question: ",
+    ),
+    closings=("", "", "", "", " Thanks!", " Thank you.", " Please answer briefly."),
+)
 
 
 def _names(rng: random.Random, count: int, ending: str) -> list[str]:

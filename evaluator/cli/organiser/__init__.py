@@ -27,6 +27,8 @@ COMMANDS = {
     "score": "results",
     "rank": "results",
     "verify": "results",
+    "open-run": "reissue",
+    "withhold": "reissue",
     "judge": "judge",
     "refusal": "refusal",
     "refusal-train": "refusal",

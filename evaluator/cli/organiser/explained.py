@@ -45,7 +45,7 @@ def _item(found: Explanation) -> Iterator[str]:
         yield f"  WARNING  {warning}"
     if found.withheld:
         yield f"  withheld on this hidden split: {', '.join(found.withheld)}"
-        yield "  values are rounded to three digits, and nothing can be recomputed from this trace"
+        yield "  outcomes alone are shown, under a name of this run; nothing can be recomputed from them"
         return
     yield f"  prompt         {quoted(found.prompt)}"
     yield f"  reference      {quoted(found.reference)}"

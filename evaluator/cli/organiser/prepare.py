@@ -54,6 +54,9 @@ def build(
     benchmark: Annotated[str, typer.Option(help="pretrained-facts or toy-world")] = "pretrained-facts",
     size: Annotated[int, typer.Option(help="number of forget requests")] = 10,
     split: Annotated[str, typer.Option(help="public or hidden")] = "public",
+    round_: Annotated[
+        int, typer.Option("--round", help="of a hidden release: 2 for the one that follows a retired first one")
+    ] = 1,
     threads: Annotated[int, typer.Option(help="threads of the base model")] = 2,
 ) -> None:
     """Build a benchmark release (or find it built) and print its public card as JSON."""
@@ -65,6 +68,7 @@ def build(
             benchmark,
             size=size,
             split="hidden" if split == "hidden" else "public",
+            round_=round_,
             threads=threads,
             say=say,
         )

@@ -12,20 +12,21 @@ from typing import Annotated, Any
 import typer
 
 from evaluator.analysis.compare import traces_compare
-from evaluator.analysis.explain import item_explain, token_texts, trace_rows
+from evaluator.analysis.explain import TraceBoard, item_explain, token_texts, trace_rows
 from evaluator.analysis.rank import RankSpec
 from evaluator.analysis.rank import rank as do_rank
 from evaluator.cli.organiser.errors import clear_errors
 from evaluator.cli.organiser.explained import comparison_text, explanation_text, item_change_text
 from evaluator.contract import Receipt
-from evaluator.home import write_atomically
+from evaluator.home import Home, write_atomically
 from evaluator.measures.score import probe_table
 from evaluator.measures.statistics import Resampler, metric_intervals
 from evaluator.receipt import receipt_verify
+from evaluator.trace import is_withheld
 
 
 def score(
-    trace: Annotated[Path, typer.Argument(help="a trace.parquet, complete or redacted")],
+    trace: Annotated[Path, typer.Argument(help="a trace.parquet, complete or by outcomes")],
     key: Annotated[
         str, typer.Option(help="resampling key; any text gives valid intervals, the release's own repeats its card")
     ] = "score",
@@ -47,17 +48,21 @@ def score(
         if explain is not None:
             _show_item(rows, explain, base=base, as_json=as_json)
             return
-        table = probe_table(rows)
-        found = metric_intervals(table, Resampler(table, key=key))
-    typer.echo(
-        json.dumps(
-            {
-                name: {"value": found.value[name], "low": found.low[name], "high": found.high[name]}
-                for name in found.value
-            },
-            indent=2,
-        )
-    )
+        typer.echo(json.dumps(_scores(rows, key), indent=2, allow_nan=False))
+
+
+def _scores(rows: list[dict[str, Any]], key: str) -> dict[str, dict[str, float | None]]:
+    """Every metric with its interval. Outcomes alone name no subject to draw: what they tell has no interval."""
+    if is_withheld(rows):
+        board = TraceBoard(rows)
+        return {
+            name: {"value": value, "low": None, "high": None} for name, value in board.metrics(board.totals).items()
+        }
+    table = probe_table(rows)
+    found = metric_intervals(table, Resampler(table, key=key))
+    return {
+        name: {"value": found.value[name], "low": found.low[name], "high": found.high[name]} for name in found.value
+    }
 
 
 def _splitter(base: Path | None) -> Callable[[str, str, int], list[str] | None] | None:
@@ -102,7 +107,7 @@ def rank(
 ) -> None:
     """Rank the entries of a board: intervals, ties, Pareto front."""
     with clear_errors():
-        result = do_rank(RankSpec.model_validate_json(spec.read_text()))
+        result = do_rank(RankSpec.model_validate_json(spec.read_text()), Home.from_environment())
         write_atomically(out, result.model_dump_json() + "\n")
 
 

@@ -26,7 +26,7 @@ class BoardLineSerializer(serializers.Serializer[Any]):
     n_rows = serializers.IntegerField()
     evaluator = serializers.CharField(source="snapshot.evaluator", allow_null=True)
     revision = serializers.IntegerField(source="snapshot.revision", allow_null=True)
-    generated_at = serializers.CharField(source="snapshot.payload.generated_at", allow_null=True)
+    generated_at = serializers.CharField(source="snapshot.shown.generated_at", allow_null=True)
 
 
 class BoardListView(APIView):
@@ -50,4 +50,4 @@ class BoardView(APIView):
         snapshot = board_latest(release_slug=slug, evaluator=request.query_params.get("evaluator") or None)
         if snapshot is None:
             raise Http404
-        return Response(snapshot.payload)
+        return Response(snapshot.shown)

@@ -226,6 +226,7 @@ RUN_BACKOFF_S = env.float("RUN_BACKOFF_S", default=5.0)  # times the attempt, af
 RUN_SUSPECT_S = env.float("RUN_SUSPECT_S", default=10.0)  # without a beat, between a lease found old and its end
 RUN_SUBMITTER_RETRIES = env.int("RUN_SUBMITTER_RETRIES", default=2)  # of one run, after the platform failed it
 RUN_NOTIFY_AFTER_S = env.float("RUN_NOTIFY_AFTER_S", default=15.0)  # after so long a message is sent again
+BUILD_WALL_S = env.float("BUILD_WALL_S", default=7200.0)  # of a release that takes the place of a retired one
 #: How long a worker holds on to what it has done while the database is away.
 DATABASE_PATIENCE_S = env.float("DATABASE_PATIENCE_S", default=600.0)
 #: A worker takes no run while the data folder has less room than this.

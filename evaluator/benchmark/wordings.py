@@ -1,0 +1,120 @@
+"""Wordings of questions: the public ones as written, those of hidden splits drawn by a secret from millions.
+
+A pattern stands for many wordings: `[Which|What] city is {s}'s capital?` for two. A hidden question is an opening, a
+core of its relation and a closing, each drawn by a keyed hash of the installation's secret: of all that
+a fact could be asked in, a release holds three. Organisers add cores of their own, which stand in no repository, in
+`secret/templates.toml`: one list of patterns a relation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from evaluator.benchmark.facts import DATA, Relation
+
+#: Fewer cores than this for a relation are a list, not a secret.
+LEAST_CORES = 20
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+
+
+def keyed_number(secret: bytes, *parts: object) -> int:
+    """A number in [0, 2^64) from HMAC-SHA256 of the parts: the same for the same secret, unguessable without."""
+    message = "\x1f".join(str(part) for part in parts).encode()
+    return int.from_bytes(hmac.digest(secret, message, hashlib.sha256)[:8], "big")
+
+
+def pattern_size(pattern: str) -> int:
+    """How many wordings a pattern stands for."""
+    return prod(len(choice.split("|")) for choice in _CHOICE.findall(pattern))
+
+
+def pattern_wording(pattern: str, number: int) -> str:
+    """One of a pattern's wordings; every number gives one, and 0 … `pattern_size` - 1 give each once."""
+    left = number
+
+    def chosen(found: re.Match[str]) -> str:
+        nonlocal left
+        choices = found.group(1).split("|")
+        left, place = divmod(left, len(choices))
+        return choices[place]
+
+    return _CHOICE.sub(chosen, pattern)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What may stand before and after a core, as patterns. Each pattern is drawn in proportion to its wordings."""
+
+    openings: tuple[str, ...]
+    closings: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: Path = DATA / "frames.toml") -> Frames:
+        table = tomllib.loads(path.read_text())
+        return cls(tuple(table["openings"]), tuple(table["closings"]))
+
+
+def drawn(patterns: Sequence[str], number: int) -> str:
+    """The wording that a number stands for, all wordings of all patterns being equally likely."""
+    place = number % sum(map(pattern_size, patterns))
+    for pattern in patterns:
+        if place < pattern_size(pattern):
+            return pattern_wording(pattern, place)
+        place -= pattern_size(pattern)
+    raise AssertionError("the place is below the sum")
+
+
+def public_paraphrases(relation: Relation, subject: str, k: int) -> list[str]:
+    """The first `k` public wordings of a relation."""
+    return [template.format(s=subject) for template in relation.public[:k]]
+
+
+def hidden_paraphrases(relation: Relation, subject: str, k: int, *, secret: bytes, frames: Frames) -> list[str]:
+    """`k` different wordings, drawn by the secret."""
+    found: dict[str, None] = {}
+    for number in range(50 * k):
+        opening, core, closing = (
+            drawn(patterns, keyed_number(secret, part, relation.name, subject, number))
+            for part, patterns in (
+                ("opening", frames.openings),
+                ("core", relation.cores),
+                ("closing", frames.closings),
+            )
+        )
+        found[opening + core.format(s=subject) + closing] = None
+        if len(found) == k:
+            break
+    return list(found)
+
+
+def templates_load(path: Path, relations: Mapping[str, Relation]) -> dict[str, tuple[str, ...]]:
+    """The organisers' own cores by relation: `capital = ["… {s} …", …]`. An absent file is an empty table.
+
+    Raises `ValueError` naming the relation that there is none of, or the template that lacks `{s}`.
+    """
+    if not path.is_file():
+        return {}
+    table = tomllib.loads(path.read_text())
+    for relation, templates in table.items():
+        if relation not in relations:
+            raise ValueError(f"templates: {relation!r} is no relation here; known: {', '.join(sorted(relations))}")
+        for template in templates:
+            if "{s}" not in template:
+                raise ValueError(f"templates: {relation}: {template!r} has no {{s}}; write where the subject stands")
+    return {relation: tuple(templates) for relation, templates in table.items()}
+
+
+def cores_check(relation: Relation, *, least: int = LEAST_CORES) -> None:
+    """Raises `ValueError` for a relation with too few wordings to keep any of them hidden."""
+    if (size := sum(map(pattern_size, relation.cores))) < least:
+        raise ValueError(
+            f"wordings: {relation.name} has {size} of its own, a hidden split needs {least}; add patterns such as "
+            f'{relation.name} = ["[Which|What] … {{s}} …?"] to secret/templates.toml'
+        )

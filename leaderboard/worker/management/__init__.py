@@ -1,0 +1,1 @@
+"""Organisers' commands."""
