@@ -54,7 +54,7 @@ _SHORT_NAMES = {
 
 
 #: Inhabitants: of a city that is asked for its country or its US state, and of a namesake that makes its name unclear.
-_CITY, _US_CITY, _NAMESAKE = 250_000, 80_000, 50_000
+_CITY, _US_CITY, _NAMESAKE = 120_000, 50_000, 50_000
 
 
 @dataclass(frozen=True)
