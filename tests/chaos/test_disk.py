@@ -100,10 +100,10 @@ def test_a_trace_that_finds_no_room_leaves_nothing_in_the_storage(
     pq.write_table(pa.table({"leak": list(range(300_000))}), source, compression="none", use_dictionary=False)
     disk.fill(but_kb=500)
     with pytest.raises(OSError, match="No space"):
-        trace_store(source=source, run_id="r1", fence=1, redacted=False)
+        trace_store(source=source, run_id="r1", fence=1)
     assert disk.files() == []
     disk.empty()
-    stored = trace_store(source=source, run_id="r1", fence=1, redacted=False)
+    stored = trace_store(source=source, run_id="r1", fence=1)
     assert disk.files() == [f"media/{stored.path}"]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HOME = Path(os.environ["PALIMPSEST_HOME"])
+SEALED_TRACE = b"palimpsest sealed trace 1\n"
 REFUSED_DIGEST = "0" * 64
 VERSION = "0.0-protocol"
 METRICS = [
@@ -26,7 +27,8 @@ METRICS = [
 
 
 def main(argv: list[str]) -> int:
-    return {"inspect": inspect, "run": run, "rank": rank, "sweep": sweep}[argv[0]](argv[1:])
+    commands = {"inspect": inspect, "run": run, "rank": rank, "sweep": sweep, "open-run": reissue, "withhold": reissue}
+    return commands[argv[0]](argv[1:])
 
 
 def inspect(argv: list[str]) -> int:
@@ -149,8 +151,9 @@ def outputs(out: Path, job: dict[str, Any], *, leaks: bool) -> None:
     }
     pq.write_table(pa.table(full), out / "trace.parquet")
     if not leaks:
-        full |= {name: pa.nulls(rows, pa.string()) for name in ("prompt", "reference", "response")}
+        full |= {name: pa.nulls(rows, pa.string()) for name in ("subject_key", "prompt", "reference", "response")}
     pq.write_table(pa.table(full), out / "trace_public.parquet")
+    (out / "trace.sealed").write_bytes(SEALED_TRACE + b"what nobody here can read")
 
 
 RECEIPT_DIGESTS = (
@@ -208,6 +211,25 @@ def difference(one: dict[str, Any], other: dict[str, Any] | None) -> dict[str, A
     value = round(one["scores"]["overall"]["value"] - other["scores"]["overall"]["value"], 3)
     p = 0.01 if abs(value) > 0.1 else 0.5
     return {"id": other["id"], "value": value, "low": value - 0.1, "high": value + 0.1, "p": p, "p_holm": p}
+
+
+def reissue(argv: list[str]) -> int:
+    """`open-run` finds the full trace where `run` left it; `withhold` writes what `run` writes of a hidden run."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out, card, receipt = (Path(argv[argv.index(name) + 1]) for name in ("--out", "--scorecard", "--receipt"))
+    run_id = json.loads(card.read_text())["run_id"]
+    (out / "receipt.json").write_text(json.dumps(json.loads(receipt.read_text()) | {"issued_at": "later"}))
+    if argv[0].endswith("trace.sealed"):
+        (out / "trace.parquet").write_bytes((HOME / "runs" / run_id / "out" / "trace.parquet").read_bytes())
+        return 0
+    table = pq.read_table(argv[0])
+    shown = {name: table[name] for name in ("item_id", "kind", "leak")}
+    pq.write_table(pa.table(shown), out / "trace_public.parquet")
+    (out / "trace.sealed").write_bytes(SEALED_TRACE + b"sealed afterwards")
+    (out / "scorecard.json").write_text(card.read_text())
+    return 0
 
 
 def sweep(argv: list[str]) -> int:

@@ -159,8 +159,9 @@ def test_what_organisers_change_in_the_admin_is_in_it_with_before_and_after(
     fields = {"slug": method.slug, "kind": method.kind, "owner": method.owner_id, "authors": '["A. Author"]'}
     answer = client.post(f"/admin/methods/method/{method.pk}/change/", fields | {"name": "Renamed"})
     assert answer.status_code == 302
-    retired = client.post(f"/admin/benchmarks/release/{hidden.pk}/change/", {"state": "retired"})
-    assert retired.status_code == 302
+    client.post(f"/admin/benchmarks/release/{hidden.pk}/change/", {"state": "retired"})
+    hidden.refresh_from_db()
+    assert hidden.state == "active", "a release retires by `manage.py release_rotate`, which opens its traces too"
     client.post("/admin/benchmarks/release/", {"action": "publish", "_selected_action": [hidden.pk]})
     client.post(
         "/admin/accounts/user/", {"action": "delete_selected", "_selected_action": [stranger.pk], "post": "yes"}
@@ -169,8 +170,6 @@ def test_what_organisers_change_in_the_admin_is_in_it_with_before_and_after(
     changed = AuditEntry.objects.get(action="method.change")
     assert changed.actor == "user:olga" and changed.request_id == answer["X-Request-ID"] and changed.client
     assert (changed.before["name"], changed.after["name"]) == ("Gradient difference", "Renamed")
-    release = AuditEntry.objects.get(action="release.change")
-    assert (release.before, release.after) == ({"state": "active"}, {"state": "retired"})
     assert acts(action="board.publish") == [("user:olga", "board.publish")]
     assert AuditEntry.objects.get(action="user.delete").before == {"name": "bob"}
 

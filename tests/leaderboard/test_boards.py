@@ -72,7 +72,7 @@ def test_a_hidden_board_has_withheld_numbers(submit: Submit, hidden: Release) ->
     snapshot = board_publish(release_slug=hidden.slug)
     assert snapshot is not None
     scores = snapshot.payload["rows"][0]["scores"]
-    assert scores["overall"]["value"] == 0.123
+    assert scores["overall"]["value"] == 0.12
     assert scores["unlearn_wall_s"]["value"] == 50.0
 
 

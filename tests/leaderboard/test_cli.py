@@ -97,7 +97,7 @@ def test_submit_status_board_and_traces(signed_in: Shell, public: Release) -> No
     worker.work_until_empty()
     board_publish(release_slug=public.slug)
     assert "SCORED" in signed_in("status", submission.id, "--watch").stdout
-    assert "0.123" in signed_in("status", run.id).stdout
+    assert "0.12" in signed_in("status", run.id).stdout
     now = timezone.now()
     Worker.objects.create(name="worker:one:1", host="one", started_at=now, seen_at=now)
     signed_in("submit", "method", "--image", digest_make(2), "--benchmark", public.slug, "--no-tryout")

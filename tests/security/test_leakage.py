@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -20,9 +21,9 @@ from evaluator.contract.disclosure import (
     TEXT_FLOOR_NATS,
     cost_step,
     number_shown,
-    probe_bits,
     score_bits,
     score_shown,
+    trace_bits,
 )
 from evaluator.contract.values import VALUE_NAMES, names_of
 from evaluator.measures.score import cost_shown
@@ -68,8 +69,9 @@ def test_a_score_is_one_of_as_many_numbers_as_are_counted() -> None:
         assert {number_shown(value, group="overall") for value in by_evaluator} == by_evaluator, (
             "the site adds no digit"
         )
-    assert len({score_shown(float(value)) for value in UNIT}) == SHOWN_NUMBERS, "and no fewer, or the count is wrong"
-    assert score_bits() == pytest.approx(3 * math.log2(1001))
+    every = {score_shown(float(value)) for value in (*UNIT, *PERPLEXITIES)}
+    assert SHOWN_NUMBERS - 1 <= len(every) <= SHOWN_NUMBERS, "and no fewer, or the count is wrong"
+    assert score_bits() == pytest.approx(3 * math.log2(641))
 
 
 def test_a_cost_is_one_of_a_few_numbers() -> None:
@@ -81,19 +83,27 @@ def test_a_cost_is_one_of_a_few_numbers() -> None:
     assert math.log2(len(shown)) < score_bits()
 
 
-def test_every_value_of_a_redacted_probe_is_one_of_those_that_are_counted() -> None:
+def test_a_hidden_runs_trace_holds_counts_of_outcomes_and_nothing_else() -> None:
     assert {*PROBE_MARKS, *PROBE_VALUES, *TEXT_VALUES} == set(VALUE_NAMES)
     rng = np.random.default_rng(0)
     rows = [row_of(kind, rng) for kind in ("verbatim", "text") for _ in range(2000)]
-    for row in trace_redact(rows, b"key"):
+    one, other = trace_redact(rows, b"key", run_id="one"), trace_redact(rows, b"key", run_id="other")
+    for row in one:
         said = {name for name in TRACE_SCHEMA.names if row[name] is not None}
-        fixed = {"item_id", "subject_key", "kind", "base_correct"}
-        assert said - fixed <= {*PROBE_MARKS, *PROBE_VALUES} or said - fixed <= set(TEXT_VALUES)
-        steps = [row[name] * 10**HIDDEN_DECIMALS for name in said - fixed]
-        assert steps == pytest.approx([round(step) for step in steps], abs=1e-6)
+        assert said <= {"item_id", "kind", "split_role", "condition", "base_correct", *PROBE_MARKS}
         assert all(row[name] in {0.0, 1.0} for name in PROBE_MARKS if row[name] is not None)
-    text = 2 * math.log2(2 * math.log(1e6) * 1000 + 1)
-    assert probe_bits() == max(5 + 10 * math.log2(1001), text)
+    assert trace_redact(rows, b"key", run_id="one") == one, "done again, it is the same file"
+    names = [{row["item_id"] for row in shown} for shown in (one, other)]
+    assert not names[0] & names[1]
+
+    def counted(shown: list[dict[str, Any]]) -> dict[tuple[Any, ...], int]:
+        return Counter(tuple((name, row[name]) for name in row if name != "item_id") for row in shown)
+
+    assert counted(one) == counted(other)
+    # The order is that of the names: whoever shuffles the probes changes nothing.
+    assert trace_redact(rows[::-1], b"key", run_id="one") == one
+    classes = 2 ** len(PROBE_MARKS)
+    assert trace_bits({"verbatim": 30, "text": 6}) == pytest.approx(math.log2(math.comb(30 + classes - 1, 30)))
 
 
 @pytest.mark.django_db
@@ -121,8 +131,8 @@ def test_the_methodology_page_states_these_counts(client: Client, hidden: Releas
     (each,) = numbers_of(page, r"at most (\d+) bits, so")
     (shown, whole) = numbers_of(page, r"the (\d+) columns of the current board can hold at most ([\d,]+)")
     assert (each, shown, whole) == (math.ceil(score_bits()), columns, math.ceil(score_bits() * columns))
-    (probe, trace, probes) = numbers_of(page, r"up to (\d+) bits for each probe, ([\d,]+) for the ([\d,]+) probes")
-    assert (probe, trace, probes) == (math.ceil(probe_bits()), math.ceil(36 * probe_bits()), 36)
+    (trace, probes) = numbers_of(page, r"which is ([\d,]+) bits at most for the ([\d,]+) probes")
+    assert (trace, probes) == (math.ceil(trace_bits({"verbatim": 30, "text": 6})), 36)
     ends, clock = numbers_of(page, r"bucket of time is (\d+) bits.*measuring end: (\d+) bits")
     assert ends == math.ceil(math.log2((16 + 5) * 5))
     assert clock == 2 * math.ceil(math.log2(settings.RUN_WALL_S / settings.RUN_POLL_S))

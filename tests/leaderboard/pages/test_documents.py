@@ -48,7 +48,7 @@ def test_the_methodology_lists_every_column_with_its_help(client: Client, board:
     html = client.get("/methodology/").content.decode()
     for column in board.payload["columns"]:
         assert f'id="metric-{column["key"]}"' in html
-    assert "at most 30 bits" in html
+    assert "at most 28 bits" in html
     assert "a closed list of 16" in html
     assert "the 6 columns" in html
 
