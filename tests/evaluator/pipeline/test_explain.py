@@ -215,7 +215,7 @@ def test_a_redacted_trace_says_what_is_withheld(tmp_path: Path) -> None:
 
 
 def redacted_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return trace_redact(rows, b"key")
+    return trace_redact(rows, b"key", run_id="r1")
 
 
 def test_a_response_cannot_act_on_the_terminal(tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_the_same_trace_twice_has_no_difference_even_where_numbers_are_missing()
         (lambda rows: [rows[0] | {"item_id": "z"}, *rows[1:]], "different probes"),
         (lambda rows: [rows[0] | {"prompt": "What?"}, *rows[1:]], "its prompt is"),
         (lambda rows: [*rows, rows[0]], "more than once"),
-        (lambda rows: redacted_of(rows), "redacted"),
+        (lambda rows: redacted_of(rows), "names of their own"),
     ],
 )
 def test_traces_of_different_probes_are_not_compared(tmp_path: Path, spoil: Any, said: str) -> None:

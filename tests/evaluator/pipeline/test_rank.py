@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from evaluator.analysis.rank import RankSpec, rank
 from evaluator.contract import Scorecard
+from evaluator.home import Home
 from evaluator.measures.metrics.board import COSTS, METRICS
 from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace import trace_write
@@ -57,7 +58,7 @@ class Bench:
 
     def rank(self, entries: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
         spec = {"release": "r-20", "content_sha256": "c", "evaluator": "1", "resamples": 1000, "entries": entries}
-        return rank(RankSpec.model_validate(spec | changes)).model_dump(mode="json")
+        return rank(RankSpec.model_validate(spec | changes), Home.from_environment()).model_dump(mode="json")
 
 
 def _columns() -> list[str]:

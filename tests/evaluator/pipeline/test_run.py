@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,9 +21,10 @@ from evaluator.contract.values import VALUE_NAMES
 from evaluator.home import Home
 from evaluator.model.remote import RemoteModel
 from evaluator.performance.wall import PARTS
+from evaluator.pipeline.reissue import run_open, run_withhold
 from evaluator.pipeline.run import _order, run
 from evaluator.receipt import ReceiptInvalid, receipt_verify
-from evaluator.trace import trace_read
+from evaluator.trace import SealBroken, trace_read, trace_write
 from evaluator.trace.table import WITHHELD
 
 pytestmark = pytest.mark.torch
@@ -107,8 +109,9 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
     )
     assert not any(text.encode() in public for text in secret)
     measured = [row[name] for row in shown for name in VALUE_NAMES if row[name] is not None]
-    assert len(measured) > 36 and all(value == round(value, HIDDEN_DECIMALS) for value in measured)
-    assert all(score.value == round(score.value, 3) for score in scorecard.scores if score.value is not None)
+    assert len(measured) > 36 and set(measured) == {0.0, 1.0}, "outcomes alone"
+    rounded = [score.value for score in scorecard.scores if score.value is not None]
+    assert all(value == round(value, HIDDEN_DECIMALS) for value in rounded)
     ladder = {step * 10**power for step in (1, 2, 5) for power in range(-3, 5)}
     assert all(values(scorecard)[key] in ladder for key in ("unlearn_wall_s", "measure_wall_s"))
     receipt = Receipt.model_validate_json((job.out_dir / "receipt.json").read_text())
@@ -134,7 +137,9 @@ def test_a_run_records_what_the_wall_around_it_took(scored: dict[str, tuple[Job,
         assert all(0 <= record[part] < record["unlearn_wall_s"] + 5 for part in PARTS)
 
 
-def test_the_redacted_trace_gives_the_same_board_as_the_complete_one(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+def test_the_sealed_trace_gives_the_same_board_as_the_complete_one(
+    scored: dict[str, tuple[Job, Scorecard]], toy_home: Path
+) -> None:
     def board(trace: str) -> dict[str, Any]:
         entries = [
             {
@@ -147,24 +152,72 @@ def test_the_redacted_trace_gives_the_same_board_as_the_complete_one(scored: dic
         return rank(
             RankSpec.model_validate(
                 {"release": "toy-world-5", "evaluator": evaluator, "resamples": 500, "entries": entries}
-            )
+            ),
+            Home(toy_home),
         ).model_dump(mode="json")
 
-    complete, redacted = board("trace.parquet"), board("trace_public.parquet")
-    assert [e["id"] for e in complete["entries"]] == [e["id"] for e in redacted["entries"]]
+    complete = board("trace.parquet")
+    assert board("trace.sealed") == complete
     assert complete["entries"][0]["id"] == "constant_refusal" and complete["entries"][0]["rank"] == 1
-    for a, b in zip(complete["entries"], redacted["entries"], strict=True):
-        assert a["scores"]["overall"]["value"] == pytest.approx(b["scores"]["overall"]["value"], abs=2e-3)
+    with pytest.raises(ValueError, match="outcomes of a hidden run; entries are compared by its sealed trace"):
+        board("trace_public.parquet")
 
 
-def test_entries_of_another_release_are_not_ranked_together(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+def test_a_sealed_trace_opens_as_that_run_of_that_release_and_as_nothing_else(
+    scored: dict[str, tuple[Job, Scorecard]], toy_home: Path, tmp_path: Path
+) -> None:
+    (job, card), (_, other) = scored["base"], scored["constant_refusal"]
+    sealed = job.out_dir / "trace.sealed"
+    assert not any(row["prompt"].encode() in sealed.read_bytes() for row in trace_read(job.out_dir / "trace.parquet"))
+    given = {"scorecard": job.out_dir / "scorecard.json", "receipt": job.out_dir / "receipt.json"}
+    run_open(Home(toy_home), sealed=sealed, out_dir=tmp_path / "open", **given)
+    whole = trace_read(job.out_dir / "trace.parquet")
+    assert trace_read(tmp_path / "open" / "trace.parquet") == whole
+    receipt = Receipt.model_validate_json((tmp_path / "open" / "receipt.json").read_text())
+    receipt_verify(receipt)
+    assert receipt.trace_sha256 == hashlib.sha256((tmp_path / "open" / "trace.parquet").read_bytes()).hexdigest()
+    foreign = tmp_path / "foreign.json"
+    foreign.write_text(other.model_dump_json())
+    with pytest.raises(SealBroken, match=f"not the sealed trace of run {other.run_id}"):
+        run_open(Home(toy_home), sealed=sealed, out_dir=tmp_path / "no", **given | {"scorecard": foreign})
+    cut = tmp_path / "cut.sealed"
+    cut.write_bytes(sealed.read_bytes()[:-1])
+    with pytest.raises(SealBroken):
+        run_open(Home(toy_home), sealed=cut, out_dir=tmp_path / "no", **given)
+    assert not (tmp_path / "no").exists() and card.run_id
+
+
+def test_a_run_that_an_older_evaluator_scored_is_withheld_as_a_new_one(
+    scored: dict[str, tuple[Job, Scorecard]], toy_home: Path, tmp_path: Path
+) -> None:
+    """Its trace showed every value under names that were the same in all runs."""
+    job, card = scored["base"]
+    rows = [row | {"prompt": None, "response": None} for row in trace_read(job.out_dir / "trace.parquet")]
+    trace_write(tmp_path / "old.parquet", rows)
+    fine = [score.model_copy(update={"value": 0.123456}) for score in card.scores]
+    (tmp_path / "card.json").write_text(card.model_copy(update={"scores": tuple(fine)}).model_dump_json())
+    given = {"scorecard": tmp_path / "card.json", "receipt": job.out_dir / "receipt.json"}
+    run_withhold(Home(toy_home), trace=tmp_path / "old.parquet", out_dir=tmp_path / "new", **given)
+    shown = trace_read(tmp_path / "new" / "trace_public.parquet")
+    assert shown == trace_read(job.out_dir / "trace_public.parquet")
+    withheld = Scorecard.model_validate_json((tmp_path / "new" / "scorecard.json").read_text())
+    assert {score.value for score in withheld.scores if not score.key.endswith(("_s", "_mb"))} == {0.12}
+    receipt_verify(Receipt.model_validate_json((tmp_path / "new" / "receipt.json").read_text()))
+    with pytest.raises(ValueError, match="holds outcomes alone"):
+        given = {"scorecard": job.out_dir / "scorecard.json", "receipt": job.out_dir / "receipt.json"}
+        run_withhold(Home(toy_home), trace=job.out_dir / "trace_public.parquet", out_dir=tmp_path / "no", **given)
+
+
+def test_entries_of_another_release_are_not_ranked_together(
+    scored: dict[str, tuple[Job, Scorecard]], tmp_path: Path
+) -> None:
     job, _ = scored["base"]
     entry = {
         "id": "base",
         "runs": [{"trace": str(job.out_dir / "trace.parquet"), "scorecard": str(job.out_dir / "scorecard.json")}],
     }
     with pytest.raises(ValueError, match="this board is other"):
-        rank(RankSpec.model_validate({"release": "other", "evaluator": "0", "entries": [entry]}))
+        rank(RankSpec.model_validate({"release": "other", "evaluator": "0", "entries": [entry]}), Home(tmp_path))
 
 
 def test_the_receipt_verifies_and_a_changed_one_does_not(
