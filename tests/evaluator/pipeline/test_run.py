@@ -110,7 +110,8 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
     assert not any(text.encode() in public for text in secret)
     measured = [row[name] for row in shown for name in VALUE_NAMES if row[name] is not None]
     assert len(measured) > 36 and set(measured) == {0.0, 1.0}, "outcomes alone"
-    rounded = [score.value for score in scorecard.scores if score.value is not None]
+    costs = {info.key for info in scorecard.metrics if info.group == "cost"}
+    rounded = [score.value for score in scorecard.scores if score.value is not None and score.key not in costs]
     assert all(value == round(value, HIDDEN_DECIMALS) for value in rounded)
     ladder = {step * 10**power for step in (1, 2, 5) for power in range(-3, 5)}
     assert all(values(scorecard)[key] in ladder for key in ("unlearn_wall_s", "measure_wall_s"))
@@ -168,11 +169,11 @@ def test_a_sealed_trace_opens_as_that_run_of_that_release_and_as_nothing_else(
 ) -> None:
     (job, card), (_, other) = scored["base"], scored["constant_refusal"]
     sealed = job.out_dir / "trace.sealed"
-    assert not any(row["prompt"].encode() in sealed.read_bytes() for row in trace_read(job.out_dir / "trace.parquet"))
     given = {"scorecard": job.out_dir / "scorecard.json", "receipt": job.out_dir / "receipt.json"}
     run_open(Home(toy_home), sealed=sealed, out_dir=tmp_path / "open", **given)
     whole = trace_read(job.out_dir / "trace.parquet")
     assert trace_read(tmp_path / "open" / "trace.parquet") == whole
+    assert not any(row["prompt"].encode() in sealed.read_bytes() for row in whole if row["prompt"])
     receipt = Receipt.model_validate_json((tmp_path / "open" / "receipt.json").read_text())
     receipt_verify(receipt)
     assert receipt.trace_sha256 == hashlib.sha256((tmp_path / "open" / "trace.parquet").read_bytes()).hexdigest()
@@ -203,8 +204,8 @@ def test_a_run_that_an_older_evaluator_scored_is_withheld_as_a_new_one(
     withheld = Scorecard.model_validate_json((tmp_path / "new" / "scorecard.json").read_text())
     assert {score.value for score in withheld.scores if not score.key.endswith(("_s", "_mb"))} == {0.12}
     receipt_verify(Receipt.model_validate_json((tmp_path / "new" / "receipt.json").read_text()))
+    given = {"scorecard": job.out_dir / "scorecard.json", "receipt": job.out_dir / "receipt.json"}
     with pytest.raises(ValueError, match="holds outcomes alone"):
-        given = {"scorecard": job.out_dir / "scorecard.json", "receipt": job.out_dir / "receipt.json"}
         run_withhold(Home(toy_home), trace=job.out_dir / "trace_public.parquet", out_dir=tmp_path / "no", **given)
 
 
