@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from evaluator.pipeline.inputs import MAX_LEN
 METHODS = ("lte", "recipe")
 #: Fewer examples than a release gives by itself are no use.
 LEAST = 20
+#: So many of one relation are enough: cities would crowd all others out.
+MOST = 40
 
 
 def baked_path(home: Home, method: str, base_sha256: str) -> Path:
@@ -80,10 +83,16 @@ def bake(
 
 
 def facts_apart(benchmark: Benchmark, known: set[str]) -> list[Fact]:
-    """The public facts of subjects of which nothing is among the `known` keys, in an order that mixes the relations."""
+    """Public facts of subjects of which nothing is among the `known` keys, up to `MOST` of a relation, mixed."""
     taken = {fact.subject for fact in benchmark.facts() if fact.key in known}
     apart = [fact for fact in benchmark.facts() if is_public(fact.subject) and fact.subject not in taken]
-    return sorted(apart, key=lambda fact: keyed_number(b"palimpsest facts apart", fact.key))
+    seen: Counter[str] = Counter()
+    found = []
+    for fact in sorted(apart, key=lambda fact: keyed_number(b"palimpsest facts apart", fact.key)):
+        seen[fact.relation] += 1
+        if seen[fact.relation] <= MOST:
+            found.append(fact)
+    return found
 
 
 def _inputs_write(home: Home, folder: Path, base: BaseModelDirectory, benchmark: Benchmark, threads: int) -> None:
