@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluator.contract.disclosure import score_shown
+from evaluator.contract.disclosure import SHOWN_NUMBERS, score_shown
 from evaluator.contract.values import VALUE_NAMES
 from evaluator.measures.metrics.board import METRICS
 from evaluator.measures.metrics.utility import FLOOR_NATS, best_choice, choice_values, mean_logprob, text_values
@@ -109,8 +109,8 @@ def test_overall_is_the_second_of_its_name_and_reads_five_axes() -> None:
     assert overall.compute(means | {"choice_kept": np.asarray(0.0)}) == 0.0
 
 
-def test_what_leaves_a_hidden_run_has_no_more_values_than_three_decimals_have() -> None:
-    assert score_shown(0.12345) == 0.123 and score_shown(1.0) == 1.0 and score_shown(None) is None
+def test_what_leaves_a_hidden_run_has_no_more_values_than_are_counted() -> None:
+    assert score_shown(0.12345) == 0.12 and score_shown(1.0) == 1.0 and score_shown(None) is None
     assert score_shown(39.4123) == 39.0 and score_shown(1.2345) == 1.2 and score_shown(123_456.7) == 120_000.0
     every = {score_shown(math.exp(n / 5000)) for n in range(1, int(5000 * math.log(1e6)) + 1)}
-    assert len(every) <= 1001
+    assert len(every) <= SHOWN_NUMBERS
