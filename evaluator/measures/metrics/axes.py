@@ -74,7 +74,7 @@ def forgetting(m: Means) -> FloatArray:
 
 @metric(2, "Generality", MetricGroup.FORGET, "up", headline=True)
 def generality(m: Means) -> FloatArray:
-    """1 - leak rate on paraphrases that no method has seen. In [0, 1], higher is better. Cannot tell about wordings
+    """1 - leak rate on paraphrases that no method is given. In [0, 1], higher is better. Cannot tell about wordings
     far from a question.
     """
     return 1 - m["leak_paraphrase"]
