@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from evaluator.benchmark.secret import release_key
-from evaluator.contract import BoardScore, MetricGroup, RankedEntry, Ranking, ReleaseCard, Scorecard
+from evaluator.benchmark.secret import release_sealing
+from evaluator.contract import BoardScore, MetricGroup, RankedEntry, Ranking, Scorecard
 from evaluator.contract.board import PairedDifference, PairedDifferences, Pairs, SeedSpread
 from evaluator.contract.disclosure import HIDDEN_DECIMALS, pair_shown, score_shown
 from evaluator.contract.values import VALUE_NAMES
@@ -110,9 +110,8 @@ def _rows(run: RankRun, card: Scorecard, home: Home) -> list[TraceRow]:
     `ValueError` for a trace of outcomes alone, or one that does not open, and `LookupError` without the release.
     """
     if is_sealed(run.trace):
-        folder = home.release(card.release)
-        content = ReleaseCard.model_validate_json((folder / "card.json").read_text()).content_sha256
-        key = release_key(home, folder, content)
+        release, key = release_sealing(home, card.release)
+        content = release.content_sha256
         found = trace_unseal(run.trace, key, run_id=card.run_id, content_sha256=content, columns=COLUMNS)
     else:
         found = trace_read(run.trace, COLUMNS)

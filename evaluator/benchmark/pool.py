@@ -31,10 +31,6 @@ class Plan:
     def of(cls, size: int) -> Plan:
         return cls(forget=size, neighbour=max(8, size // 2 + 5), retain=max(8, size // 2 + 5), given=min(2 * size, 50))
 
-    @property
-    def total(self) -> int:
-        return self.forget + self.neighbour + self.retain + self.given
-
 
 def is_public(subject: str) -> bool:
     """Whether a subject belongs to the public pool; the same for every benchmark and whatever the secret."""

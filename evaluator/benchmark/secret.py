@@ -11,6 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Literal
 
+from evaluator.contract import ReleaseCard
 from evaluator.home import Home, write_atomically
 
 Split = Literal["public", "hidden"]
@@ -28,6 +29,17 @@ def split_secret(home: Home, split: Split) -> bytes:
         home.secret.chmod(0o700)
         write_atomically(path, secrets.token_hex(32) + "\n", mode=0o600)
     return path.read_text().strip().encode()
+
+
+def release_sealing(home: Home, slug: str) -> tuple[ReleaseCard, bytes]:
+    """The card and the key of a hidden release that is built here. Raises `LookupError` when it is not, and
+    `ValueError` for an open one.
+    """
+    folder = home.release(slug)
+    card = ReleaseCard.model_validate_json((folder / "card.json").read_text())
+    if card.split != "hidden":
+        raise ValueError(f"release: {slug} is open; there is nothing to withhold")
+    return card, release_key(home, folder, card.content_sha256)
 
 
 def release_key(home: Home, folder: Path, content_sha256: str) -> bytes:

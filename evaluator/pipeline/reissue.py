@@ -9,8 +9,8 @@ import datetime
 import hashlib
 from pathlib import Path
 
-from evaluator.benchmark.secret import release_key
-from evaluator.contract import Receipt, ReleaseCard, Scorecard
+from evaluator.benchmark.secret import release_sealing
+from evaluator.contract import Receipt, Scorecard
 from evaluator.contract.disclosure import issued_at_format, number_shown
 from evaluator.home import Home, write_atomically
 from evaluator.receipt import receipt_sign, signing_key
@@ -23,9 +23,8 @@ def run_open(home: Home, *, sealed: Path, scorecard: Path, receipt: Path, out_di
     Raises `LookupError` when the release is not built here, and `SealBroken` for a file that does not open.
     """
     card = Scorecard.model_validate_json(scorecard.read_text())
-    folder, content = _release(home, card.release)
-    key = release_key(home, folder, content)
-    rows = trace_unseal(sealed, key, run_id=card.run_id, content_sha256=content)
+    release, key = release_sealing(home, card.release)
+    rows = trace_unseal(sealed, key, run_id=card.run_id, content_sha256=release.content_sha256)
     out_dir.mkdir(parents=True, exist_ok=True)
     trace_write(out_dir / "trace.parquet", rows)
     old = Receipt.model_validate_json(receipt.read_text())
@@ -40,9 +39,7 @@ def run_withhold(home: Home, *, trace: Path, scorecard: Path, receipt: Path, out
     here, and `ValueError` for one that is not hidden, or a trace of which nothing is left to seal.
     """
     card = Scorecard.model_validate_json(scorecard.read_text())
-    folder, content = _release(home, card.release)
-    if ReleaseCard.model_validate_json((folder / "card.json").read_text()).split != "hidden":
-        raise ValueError(f"release: {card.release} is open; there is nothing to withhold")
+    release, key = release_sealing(home, card.release)
     rows = trace_read(trace)
     if is_withheld(rows):
         raise ValueError(f"trace: {trace.name} holds outcomes alone; give the complete one, or the one shown before")
@@ -54,19 +51,13 @@ def run_withhold(home: Home, *, trace: Path, scorecard: Path, receipt: Path, out
         for score in card.scores
     )
     out_dir.mkdir(parents=True, exist_ok=True)
-    key = release_key(home, folder, content)
-    trace_seal(out_dir / "trace.sealed", rows, key, run_id=card.run_id, content_sha256=content)
+    trace_seal(out_dir / "trace.sealed", rows, key, run_id=card.run_id, content_sha256=release.content_sha256)
     trace_write(out_dir / "trace_public.parquet", trace_redact(rows, key, run_id=card.run_id))
     shown = card.model_copy(update={"scores": scores}).model_dump_json(indent=2) + "\n"
     write_atomically(out_dir / "scorecard.json", shown)
     old = Receipt.model_validate_json(receipt.read_text())
     digest = hashlib.sha256(shown.encode()).hexdigest()
     _receipt_write(home, old, out_dir, shown=out_dir / "trace_public.parquet", scorecard_sha256=digest)
-
-
-def _release(home: Home, slug: str) -> tuple[Path, str]:
-    folder = home.release(slug)
-    return folder, ReleaseCard.model_validate_json((folder / "card.json").read_text()).content_sha256
 
 
 def _receipt_write(home: Home, old: Receipt, out_dir: Path, *, shown: Path, scorecard_sha256: str) -> None:

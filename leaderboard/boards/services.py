@@ -15,12 +15,12 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Max
 
-from evaluator.contract import BoardPayload, BoardRow, BoardScore, RankedEntry, Ranking
-from evaluator.contract.disclosure import number_shown
+from evaluator.contract import BoardPayload, BoardRow, RankedEntry, Ranking
 from leaderboard.audit.services import audit_record, audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
 from leaderboard.boards.selectors import board_latest
+from leaderboard.boards.withheld import payload_withheld
 from leaderboard.core.evaluator_process import evaluator_call
 from leaderboard.core.locks import lock_hold
 from leaderboard.methods.models import Division, Kind, Submission, SubmissionState
@@ -58,6 +58,7 @@ def board_publish(*, release_slug: str, evaluator: str = "") -> BoardSnapshot | 
             revisions = BoardSnapshot.objects.filter(release=release, evaluator=evaluator)
             revision = (revisions.aggregate(last=Max("revision"))["last"] or 0) + 1
             payload = _payload(release, evaluator, runs, ranking, revision).model_dump(mode="json")
+            payload = payload if release.is_open else payload_withheld(payload)
             snapshot = BoardSnapshot.objects.create(
                 release=release, evaluator=evaluator, revision=revision, payload=payload, inputs_sha256=digest
             )
@@ -156,19 +157,10 @@ def _base_submission(runs: list[Run]) -> str | None:
 
 
 def _payload(release: Release, evaluator: str, runs: list[Run], ranking: Ranking, revision: int) -> BoardPayload:
-    """The Board JSON. On a hidden release its numbers are withheld as on the run page."""
+    """The Board JSON, with the numbers that the evaluator gave."""
     by_submission: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_submission[run.submission_id].append(run)
-    groups = {column.key: column.group for column in ranking.columns}
-
-    def shown(entry: RankedEntry) -> RankedEntry:
-        if release.is_open:
-            return entry
-        return entry.model_copy(
-            update={"scores": {k: _withheld(groups[k], score) for k, score in entry.scores.items()}}
-        )
-
     return BoardPayload(
         board=release.slug,
         release=release.slug,
@@ -179,7 +171,7 @@ def _payload(release: Release, evaluator: str, runs: list[Run], ranking: Ranking
         split=release.split,
         release_version=release.version,
         columns=ranking.columns,
-        rows=tuple(_row(by_submission[entry.id], shown(entry)) for entry in ranking.entries),
+        rows=tuple(_row(by_submission[entry.id], entry) for entry in ranking.entries),
         pairs=ranking.pairs,
         mde=ranking.mde,
     )
@@ -202,12 +194,4 @@ def _row(runs: list[Run], entry: RankedEntry) -> BoardRow:
         seeds=tuple(run.seed for run in runs),
         stores_forget_text=any(run.scorecard.get("stores_forget_text", False) for run in runs),
         submitted_at=submission.created_at.isoformat(timespec="seconds"),
-    )
-
-
-def _withheld(group: str, score: BoardScore) -> BoardScore:
-    return BoardScore(
-        value=number_shown(score.value, group=group),
-        low=number_shown(score.low, group=group),
-        high=number_shown(score.high, group=group),
     )
