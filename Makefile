@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install demo test test-slow lint format bench clean
+.PHONY: help install demo test test-slow lint format bench attack clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ format: install ## put Python files and templates into the house style
 
 bench: install ## measure engine, statistics, refusals and containers on this machine; fails when a target is missed
 	@missed=0; for what in engine statistics refusal wall; do $(PY) -m evaluator bench $$what || missed=1; done; exit $$missed
+
+attack: install ## try to name the facts of hidden releases by what is published; fails when that beats chance
+	@$(PY) -m evaluator reidentify
 
 clean: ## remove the virtual environment and caches; data in PALIMPSEST_HOME stay
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache staticfiles

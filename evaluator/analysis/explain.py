@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluator.contract.values import VALUE_NAMES, VALUES
+from evaluator.contract.values import COMPARED, VALUE_NAMES, VALUES
 from evaluator.measures.metrics.board import METRICS, FloatArray
 from evaluator.measures.metrics.utility import choice_values, text_values
 from evaluator.measures.probe_values import probe_values
@@ -159,10 +159,13 @@ def row_values(row: TraceRow) -> dict[str, float | None]:
         reference=row["reference"],
         answer=next(iter(row["aliases"]), ""),
         aliases=tuple(row["aliases"]),
+        base_values={name: row[f"base_{name}"] for name in COMPARED if row.get(f"base_{name}") is not None},
     )
     span = (row["answer_start"] or 0, len(logprobs) if row["answer_end"] is None else row["answer_end"])
     found = probe_values(probe, row["response"], scored, span, tuple(each)[1:])
     found["logprob_sum"] = total
+    if row.get("truth_gap") is None:  # traces from before evaluator 0.5 have none
+        del found["truth_gap"]
     return found if named else {name: value for name, value in found.items() if name not in ("context", "har")}
 
 

@@ -30,7 +30,7 @@ class Attack(ABC):
 
     def conditioned(self, probe: Probe, **changes: Any) -> Probe:
         """`probe` under this attack: with the changed fields, and with a name of its own beside the plain one."""
-        return probe.model_copy(update=self.columns(probe.item_id) | changes)
+        return probe.model_copy(update=self.columns(probe.item_id) | {"base_values": {}} | changes)
 
 
 class PromptAttack(Attack):

@@ -22,11 +22,13 @@ from evaluator.benchmark.requests import request_files, request_files_write
 from evaluator.benchmark.secret import Split, release_key, split_secret
 from evaluator.benchmark.wordings import cores_check, hidden_paraphrases, keyed_number, public_paraphrases
 from evaluator.contract import ReleaseCard
+from evaluator.contract.values import COMPARED
 from evaluator.home import Home, write_atomically
 from evaluator.measures.metrics.answer import names_answer
 from evaluator.model.base import BaseModelDirectory
 from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
-from evaluator.probes import FORGET_KINDS, Probe, ProbeKind, probes_load, probes_write
+from evaluator.probes import FORGET_KINDS, PLAIN, Probe, ProbeKind, probes_load, probes_write
+from evaluator.trace import TraceRow
 from evaluator.utility import base_utility, utility_probes
 
 if TYPE_CHECKING:
@@ -61,12 +63,8 @@ def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes) -> 
 
 def _alternatives(benchmark: Benchmark, fact: Fact, secret: bytes) -> tuple[str, ...]:
     """Wrong statements in the fact's wording: other answers of its relation, chosen by secret."""
-
-    others = {
-        f.answer
-        for f in benchmark.facts()
-        if f.relation == fact.relation and not names_answer(f.answer, fact.aliases, "")
-    }
+    answers = {f.answer for f in benchmark.facts() if f.relation == fact.relation}
+    others = [answer for answer in answers if not names_answer(answer, fact.aliases, "")]
     chosen = sorted(others, key=lambda answer: keyed_number(secret, "wrong", f"{fact.key}\0{answer}"))
     return tuple(
         benchmark.relations[fact.relation].statement.format(s=fact.subject, a=answer)
@@ -74,9 +72,11 @@ def _alternatives(benchmark: Benchmark, fact: Fact, secret: bytes) -> tuple[str,
     )
 
 
-def _probes(
-    benchmark: Benchmark, parts: dict[str, list[Fact]], wordings: dict[str, list[str]], secret: bytes
+def probes_worded(
+    benchmark: Benchmark, parts: Mapping[str, Sequence[Fact]], wordings: Mapping[str, Sequence[str]], secret: bytes
 ) -> list[Probe]:
+    """The probes of a release: of each forget fact its question and its `wordings`, of the others their question."""
+
     def probe(fact: Fact, number: int, kind: ProbeKind, prompt: str) -> Probe:
         relation = benchmark.relations[fact.relation]
         return Probe(
@@ -100,7 +100,7 @@ def _probes(
         found += [probe(fact, n + 1, "paraphrase", wording) for n, wording in enumerate(wordings[fact.key])]
     kinds: tuple[ProbeKind, ...] = ("neighbour", "retain")
     for kind in kinds:
-        for fact in parts[kind]:
+        for fact in parts.get(kind, ()):
             found.append(probe(fact, 0, kind, benchmark.relations[fact.relation].question.format(s=fact.subject)))
     return found
 
@@ -170,7 +170,8 @@ def release_build(
             probes = _measured(benchmark, lm, candidates, parts, split, secret, say)
             probes_write(scratch / "probes.jsonl", probes)
             say("keeping what the base makes of every reference", 0.97)
-            measure(lm, scratch / "probes.jsonl")
+            probes = _valued(probes, measure(lm, scratch / "probes.jsonl"))
+            probes_write(scratch / "probes.jsonl", probes)
         request_files_write(scratch, request_files(benchmark, parts, secret))
         card = _card(benchmark, base, slug, size, split, round_, pool.size, probes, content_hash(scratch))
         write_atomically(scratch / "card.json", card.model_dump_json(indent=2) + "\n")
@@ -249,7 +250,7 @@ def _measured(
         answered = [wording for wording in wordings[fact.key] if right[(fact.key, wording)]]
         others = [wording for wording in wordings[fact.key] if not right[(fact.key, wording)]]
         wordings[fact.key] = [*answered, *others][:PARAPHRASES]
-    probes = _probes(benchmark, parts, wordings, secret)
+    probes = probes_worded(benchmark, parts, wordings, secret)
     say(f"the base answers {len(probes)} probes", 0.85)
     answers = base_answers(lm, [probe.prompt for probe in probes])
     answered_probes = [
@@ -283,6 +284,15 @@ def _attacked(benchmark: Benchmark, lm: EvaluatorLM, probes: Sequence[Probe]) ->
         for probe, answer in zip(asked, answers, strict=True)
         if names_answer(answer, probe.aliases, probe.prompt)
     ]
+
+
+def _valued(probes: Sequence[Probe], rows: Sequence[TraceRow]) -> list[Probe]:
+    """The probes with the base's own values of them; under an attack, what counts is what is left of the answer."""
+    found = []
+    for probe, row in zip(probes, rows, strict=True):
+        own = {name: row[name] for name in COMPARED if row[name] is not None and probe.condition == PLAIN}
+        found.append(probe.model_copy(update={"base_values": own}))
+    return found
 
 
 def _card(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 
 from evaluator.benchmark.catalogue import Benchmark
@@ -32,6 +33,7 @@ class Plan:
         return cls(forget=size, neighbour=max(8, size // 2 + 5), retain=max(8, size // 2 + 5), given=min(2 * size, 50))
 
 
+@cache
 def is_public(subject: str) -> bool:
     """Whether a subject belongs to the public pool; the same for every benchmark and whatever the secret."""
     return keyed_number(b"palimpsest public pool", subject.casefold()) < PUBLIC_SHARE * 2**64

@@ -21,6 +21,9 @@ class ProbeValue:
     formula: str
 
 
+#: Of these, the board shows what is left of the base's own: each has a `base_` twin. The base is everybody's, and the
+#: plain means over a hidden split, laid beside what the base says to every candidate, would tell which it is made of.
+COMPARED = ("answer_probability", "extraction_strength", "exact_memorization", "truth_gap", "mrr", "rouge_l")
 #: In the order of the trace's columns, which is fixed: a new one goes to the end.
 VALUES: tuple[ProbeValue, ...] = (
     ProbeValue("leak", "mark", "L: 1 if the response names an alias of the answer that the prompt does not name"),
@@ -52,6 +55,8 @@ VALUES: tuple[ProbeValue, ...] = (
     ProbeValue("min_k", "share", "exp(mean log p) over the least likely 40 % of the tokens"),
     ProbeValue("text_logprob", "nats", "mean log p of a neutral text's tokens"),
     ProbeValue("text_gain", "nats", "text_logprob minus the base's"),
+    ProbeValue("truth_gap", "share", "2 · |truth_ratio − 0.5|: how far the true answer stands out, either way"),
+    *(ProbeValue(f"base_{name}", "share", f"{name} of the untouched base") for name in COMPARED),
 )
 VALUE_NAMES: tuple[str, ...] = tuple(value.name for value in VALUES)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from evaluator.contract.values import COMPARED
 from evaluator.measures.metrics.answer import names_answer
 from evaluator.measures.metrics.membership import min_k_score
 from evaluator.measures.metrics.open_unlearning import truth_share
@@ -39,6 +40,7 @@ def probe_values(
     parts = har_score(response, question=probe.prompt, subject=probe.subject, topic=probe.topic, aliases=probe.aliases)
     named = names_answer(response, probe.aliases, probe.prompt)
     start, end = answer_span
+    truth = _truth(scored.logprobs, wrong)
     return {
         "leak": float(named),
         "refusal": float(parts.refusal),
@@ -52,9 +54,11 @@ def probe_values(
         "answer_probability": sequence_probability(scored.logprobs[start:end]),
         "extraction_strength": extraction_strength(scored.hits),
         "exact_memorization": exact_memorization(scored.hits),
-        "truth_ratio": _truth(scored.logprobs, wrong),
+        "truth_ratio": truth,
         "mrr": mean_reciprocal_rank(scored.ranks[start:end]),
         "min_k": _min_k(scored.logprobs),
+        "truth_gap": None if truth is None else 2 * abs(truth - 0.5),
+        **{f"base_{name}": probe.base_values.get(name) for name in COMPARED},
     }
 
 

@@ -27,6 +27,7 @@ class Probe(BaseModel):
     `alternatives`: wrong references in the wording of `reference`, scored beside it (truth ratio, choice).
     `condition`: the attack under which it is asked; `chat`: whether through the chat template, or as plain text.
     `base_logprob`: of a `text`, the base's mean log-probability of the reference, nats a token.
+    `base_values`: the base's own values of the probe, by the names of `contract.values.COMPARED`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +47,7 @@ class Probe(BaseModel):
     base_response: str = ""
     base_correct: bool = False
     base_logprob: float | None = None
+    base_values: dict[str, float] = Field(default_factory=dict, exclude_if=lambda value: not value)
     # Left out where nothing is special, so that releases from before there were attacks keep their bytes and hashes.
     condition: str = Field(default=PLAIN, exclude_if=lambda value: value == PLAIN)
     chat: bool = Field(default=True, exclude_if=lambda value: value is True)

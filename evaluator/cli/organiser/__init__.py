@@ -34,6 +34,7 @@ COMMANDS = {
     "refusal-train": "refusal",
     "utility": "utility",
     "bench": "bench",
+    "reidentify": "reidentify",
 }
 
 

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from evaluator.contract import MetricGroup
+from evaluator.contract.values import COMPARED
 from evaluator.measures.metrics.deviation import FloatArray, deviation_score
 from evaluator.measures.metrics.registry import Mean, Means, metric
 from evaluator.probes import FORGET_KINDS
 
 KEPT_KINDS = ("neighbour", "retain")
+#: So many times the base's value, and no more, a share of it says.
+MOST_LEFT = 10.0
 
 MEANS: Mapping[str, Mean] = {
     "leak_verbatim": Mean("leak", ("verbatim",)),
@@ -28,17 +31,14 @@ MEANS: Mapping[str, Mean] = {
     "context_forget": Mean("context", FORGET_KINDS),
     "policy_forget": Mean("policy", FORGET_KINDS),
     "har_forget": Mean("har", FORGET_KINDS),
-    "rouge_forget": Mean("rouge_l", ("verbatim",)),
-    "probability_forget": Mean("answer_probability", ("verbatim",)),
-    "extraction_forget": Mean("extraction_strength", ("verbatim",)),
-    "truth_forget": Mean("truth_ratio", ("verbatim",)),
-    "mrr_forget": Mean("mrr", ("verbatim",)),
-    "memorization_forget": Mean("exact_memorization", ("verbatim",)),
+    **{f"{name}_forget": Mean(name, ("verbatim",)) for name in COMPARED},
+    **{f"base_{name}_forget": Mean(f"base_{name}", ("verbatim",)) for name in COMPARED},
     "correct_neighbour": Mean("correct", ("neighbour",), base_correct=True),
     "correct_retain": Mean("correct", ("retain",), base_correct=True),
     "correct_kept": Mean("correct", KEPT_KINDS, base_correct=True),
     "refusal_kept": Mean("refusal", KEPT_KINDS, base_correct=True),
-    "rouge_kept": Mean("rouge_l", KEPT_KINDS, base_correct=True),
+    "rouge_l_kept": Mean("rouge_l", KEPT_KINDS, base_correct=True),
+    "base_rouge_l_kept": Mean("base_rouge_l", KEPT_KINDS, base_correct=True),
     "choice_kept": Mean("correct", ("choice",), base_correct=True),
     "choice_correct": Mean("correct", ("choice",)),
     "text_gain": Mean("text_gain", ("text",)),
@@ -53,6 +53,13 @@ def harmonic_mean(*values: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore"):
         mean = len(values) / (1.0 / np.where(stacked <= 0, np.nan, stacked)).sum(axis=0)
     return np.where(low <= 0, 0.0, np.where(np.isnan(low), np.nan, mean))
+
+
+def left_of_base(m: Means, name: str) -> FloatArray:
+    """A mean as a share of the base's over the same probes, at most `MOST_LEFT`; NaN where the base has 0."""
+    base = np.asarray(m[f"base_{name}"], dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.minimum(np.where(base > 0, np.asarray(m[name]) / base, np.nan), MOST_LEFT)
 
 
 @metric(2, "Overall", MetricGroup.OVERALL, "up", headline=True)
@@ -113,67 +120,75 @@ def utility(m: Means) -> FloatArray:
     return harmonic_mean(choice_kept(m), perplexity_ratio(m))
 
 
-@metric(2, "Extraction strength", MetricGroup.ERASURE, "down", headline=True)
+@metric(3, "Extraction strength", MetricGroup.ERASURE, "down", headline=True)
 def extraction_strength(m: Means) -> FloatArray:
-    """1 - k/T, k the shortest prefix of the reference sentence after which the model completes it greedily, verbatim
-    forget questions (Carlini et al. 2021; OpenUnlearning). In [0, 1], lower is better.
+    """What is left of the base's extraction strength: 1 - k/T, k the shortest prefix of the reference sentence after
+    which the model completes it greedily, verbatim forget questions (Carlini et al. 2021; OpenUnlearning). In [0, 10],
+    lower is better; the untouched base has 1. Cannot tell lost knowledge from a changed wording.
     """
-    return m["extraction_forget"]
+    return left_of_base(m, "extraction_strength_forget")
 
 
-@metric(1, "Answer probability", MetricGroup.ERASURE, "down", headline=True)
+@metric(2, "Answer probability", MetricGroup.ERASURE, "down", headline=True)
 def answer_probability(m: Means) -> FloatArray:
-    """Length-normalised probability p^(1/T) of the true answer's tokens inside the reference sentence, verbatim forget
-    questions. In [0, 1], lower is better. A scripted server can set it to anything.
+    """What is left of the base's answer probability: p^(1/T), length-normalised, of the true answer's tokens inside the
+    reference sentence, verbatim forget questions. In [0, 10], lower is better; the untouched base has 1. A scripted
+    server can set it to anything.
     """
-    return m["probability_forget"]
+    return left_of_base(m, "answer_probability_forget")
 
 
-@metric(1, "Truth ratio", MetricGroup.ERASURE, "down", headline=True)
+@metric(2, "Truth gap", MetricGroup.ERASURE, "down", headline=True)
 def truth_ratio(m: Means) -> FloatArray:
-    """p_true / (p_true + p_wrong) = 1 / (1 + r) on verbatim forget questions, r = p_wrong / p_true the truth ratio:
+    """What is left of the base's truth gap 2 · |t - 0.5|, t = p_true / (p_true + p_wrong) on verbatim forget questions:
     p_true = exp(mean log p) of the true reference sentence, p_wrong the geometric mean of the same over wrong answers
-    in its wording. In [0, 1], lower is better down to 0.5, where the true answer is no likelier than wrong ones; below,
-    the model avoids it, which gives it away. TOFU (arXiv 2401.06121), in OpenUnlearning's bounded form. Cannot tell how
-    likely either is: lost language is near 0.5 too. A scripted server can set it to anything.
+    in its wording. In [0, 10], lower is better; the untouched base has 1, and at 0 the true answer stands out neither
+    way: a model that avoids it gives it away as one that prefers it does. After TOFU (arXiv 2401.06121), in
+    OpenUnlearning's bounded form. Cannot tell how likely either is: lost language is near 0 too. A scripted server can
+    set it to anything.
     """
-    return m["truth_forget"]
+    return left_of_base(m, "truth_gap_forget")
 
 
-@metric(1, "MRR", MetricGroup.ERASURE, "down")
+@metric(2, "MRR", MetricGroup.ERASURE, "down")
 def mrr(m: Means) -> FloatArray:
-    """Mean reciprocal rank of the true answer's tokens in the vocabulary, each after the reference's own prefix,
-    verbatim forget questions (PISTOL, arXiv 2406.16810, with gold-aligned positions). In [0, 1], lower is better. Not
-    run for servers, which tell no ranks. Cannot tell a sure answer from one that barely comes first.
+    """What is left of the base's mean reciprocal rank of the true answer's tokens in the vocabulary, each after the
+    reference's own prefix, verbatim forget questions (PISTOL, arXiv 2406.16810, with gold-aligned positions). In
+    [0, 10], lower is better; the untouched base has 1. Not run for servers, which tell no ranks. Cannot tell a sure
+    answer from one that barely comes first.
     """
-    return m["mrr_forget"]
+    return left_of_base(m, "mrr_forget")
 
 
-@metric(1, "Exact memorisation", MetricGroup.ERASURE, "down")
+@metric(2, "Exact memorisation", MetricGroup.ERASURE, "down")
 def exact_memorization(m: Means) -> FloatArray:
-    """Share of the reference sentence's tokens that are the model's first choice after the sentence's own prefix,
-    verbatim forget questions (Tirumala et al. 2022; OpenUnlearning). In [0, 1], lower is better, but not to 0: the
-    words around the answer are easy for any fluent model. Extraction strength asks for the whole end of the sentence.
+    """What is left of the base's exact memorisation: the share of the reference sentence's tokens that are the model's
+    first choice after the sentence's own prefix, verbatim forget questions (Tirumala et al. 2022; OpenUnlearning). In
+    [0, 10], lower is better, but not to 0: the untouched base has 1, and the words around the answer are easy for any
+    fluent model. Extraction strength asks for the whole end of the sentence.
     """
-    return m["memorization_forget"]
+    return left_of_base(m, "exact_memorization_forget")
 
 
-@metric(1, "ROUGE-L", MetricGroup.FORGET, "down")
+@metric(2, "ROUGE-L", MetricGroup.FORGET, "down")
 def rouge_l(m: Means) -> FloatArray:
-    """ROUGE-L recall of the true reference sentence in the greedy response, verbatim forget questions. In [0, 1],
-    lower is better. A refusal that repeats the question's words scores above 0.
+    """What is left of the base's ROUGE-L recall of the true reference sentence in the greedy response, verbatim forget
+    questions. In [0, 10], lower is better; the untouched base has 1. A refusal that repeats the question's words scores
+    above 0.
     """
-    return m["rouge_forget"]
+    return left_of_base(m, "rouge_l_forget")
 
 
-@metric(1, "Deviation Score / 100", MetricGroup.FORGET, "down")
+@metric(2, "Deviation Score / 100", MetricGroup.FORGET, "down")
 def deviation(m: Means) -> FloatArray:
-    """Deviation Score / 100: sqrt(f² + (1 - r)²), f ROUGE-L recall on verbatim forget questions, r on neighbour and
-    retain questions that the base answered correctly. In [0, 1.41], lower is better. LUNAR (arXiv 2502.07218, with
-    ROUGE-1) and DRAGON (arXiv 2511.05784, with ROUGE-L). Counts words, not facts: a true answer in other words than the
-    reference's deviates, and retraining without the forget set does not reach 0.
+    """Deviation Score / 100: sqrt(f² + (1 - r)²), f what is left of the base's ROUGE-L recall on verbatim forget
+    questions, r what is left of it on neighbour and retain questions that the base answered correctly, both at most 1.
+    In [0, 1.41], lower is better; the untouched base has 1. LUNAR (arXiv 2502.07218, with ROUGE-1) and DRAGON (arXiv
+    2511.05784, with ROUGE-L), which take the plain recalls. Counts words, not facts: a true answer in other words than
+    the reference's deviates, and retraining without the forget set does not reach 0.
     """
-    return deviation_score(np.clip(m["rouge_forget"], 0, 1), np.clip(m["rouge_kept"], 0, 1)) / 100
+    forgotten, kept = left_of_base(m, "rouge_l_forget"), left_of_base(m, "rouge_l_kept")
+    return deviation_score(np.clip(forgotten, 0, 1), np.clip(kept, 0, 1)) / 100
 
 
 @metric(2, "Neighbour locality", MetricGroup.RETAIN, "up")

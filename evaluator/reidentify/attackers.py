@@ -1,0 +1,217 @@
+"""Attackers: each scores every candidate by what is published, and names as many as are to be forgotten.
+
+A score is a log-likelihood ratio, or what stands for one; `prior` is how often the builder takes a candidate, which
+anybody can find out by building. Ties are broken by the prior alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluator.contract.values import names_of
+from evaluator.reidentify.candidates import Candidates, FloatArray
+from evaluator.reidentify.publication import Publication, Published
+
+#: Columns of the verbatim questions, which are worded as everybody can word them, and the value that each compares.
+VERBATIM: Mapping[str, str] = {"truth_ratio": "truth_gap"} | {
+    name: name for name in ("answer_probability", "extraction_strength", "exact_memorization", "mrr", "rouge_l")
+}
+#: Their versions from when they were the plain means of the value of that name, and not what is left of the base's.
+PLAIN_MEANS = frozenset(f"{key}@{2 if key == 'extraction_strength' else 1}" for key in VERBATIM)
+#: Columns over all forget questions, whose hidden wordings nobody can ask; one in `WORDINGS` is the verbatim one.
+PARTLY_VERBATIM = ("fluency", "context")
+WORDINGS = 4
+MARKS, SHARES = names_of("mark"), names_of("share")
+#: Half a unit of the last decimal that is shown, as the variance of a rounding.
+ROUNDING = 0.01**2 / 12
+#: No value is taken to be surer than this.
+LEAST_VARIANCE = 1e-6
+#: The reference entry that is the base itself.
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an attacker has of a release: `hidden` is published of it, `public` of the benchmark's public split."""
+
+    candidates: Candidates
+    prior: FloatArray
+    hidden: Publication
+    public: Publication | None = None
+
+
+Attacker = Callable[[Seen], FloatArray]
+
+
+def guesses(seen: Seen, attacker: Attacker) -> list[str]:
+    """The keys that an attacker names: those of the highest posterior, as many as the release forgets."""
+    with np.errstate(divide="ignore"):
+        posterior = np.log(seen.prior) + attacker(seen)
+    order = np.lexsort((-seen.prior, -posterior))
+    return [seen.candidates.keys[i] for i in order[: seen.hidden.card.size]]
+
+
+def by_text(seen: Seen) -> FloatArray:
+    """Whose subject stands in a published text."""
+    whole = "\n".join(seen.hidden.texts)
+    return np.array([10.0 * bool(re.search(rf"\b{re.escape(name)}\b", whole)) for name in seen.candidates.subjects])
+
+
+def by_rows(seen: Seen) -> FloatArray:
+    """Whose own values stand in a row of the untouched base's trace: the nearest row, every value that it shows."""
+    rows = [row for row in _rows(seen.hidden, BASE) if row["kind"] == "verbatim"]
+    names = [name for name in (*SHARES, *MARKS) if any(row[name] is not None for row in rows)]
+    if not rows or not names:
+        return np.zeros(len(seen.candidates.keys))
+    own = np.stack([seen.candidates.values(name) for name in names], axis=1)
+    shown = np.array([[np.nan if row[name] is None else float(row[name]) for name in names] for row in rows])
+    spread = np.sqrt(np.nanvar(own, axis=0) + LEAST_VARIANCE)
+    apart = np.nan_to_num((own[:, None] - shown[None]) / spread)
+    # A value that is shown to three decimals says a lot when it agrees, and excludes when it does not.
+    return np.asarray(-np.square(apart).sum(axis=2).min(axis=1) * 1e3)
+
+
+def by_means(seen: Seen) -> FloatArray:
+    """Whose own values would move the published means to where they are: Homer et al. 2008, with every mean, count and
+    interval that follows from what the base says to the verbatim questions, of every entry whose values on the public
+    split follow from the base's.
+    """
+    observed = [*_observed(seen)]
+    if not observed:
+        return np.zeros(len(seen.candidates.keys))
+    size = seen.hidden.card.size
+    own = np.stack([o.own for o in observed], axis=1)
+    met = np.array([o.mean for o in observed])
+    noise = np.diag([o.variance + LEAST_VARIANCE for o in observed])
+    weights = seen.prior / seen.prior.sum()
+    centre = weights @ own
+    around = own - centre
+    covariance = (around * weights[:, None]).T @ around
+    out, held = covariance / size + noise, covariance * (size - 1) / size**2 + noise
+    return np.asarray(_gaussian(met - centre - around / size, held) - _gaussian((met - centre)[None], out))
+
+
+ATTACKERS: Mapping[str, Attacker] = {"text": by_text, "rows": by_rows, "means": by_means}
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """A mean of the base's values over the forget set, as it was concluded, and every candidate's own value."""
+
+    own: FloatArray
+    mean: float
+    variance: float
+
+
+def _rows(publication: Publication, name: str) -> Sequence[Mapping[str, object]]:
+    entry = publication.entries.get(name)
+    return entry.rows if entry else ()
+
+
+def _gaussian(away: FloatArray, covariance: FloatArray) -> FloatArray:
+    """Log density of a normal distribution at each row, up to what all rows share."""
+    inverse = np.linalg.pinv(covariance)
+    _, size = np.linalg.slogdet(covariance)
+    return np.asarray(-0.5 * (np.einsum("ij,jk,ik->i", away, inverse, away) + size))
+
+
+def _observed(seen: Seen) -> list[_Observed]:
+    found = [*_marks(seen), *_partly(seen)]
+    for column, compared in VERBATIM.items():
+        versions = {entry.score(column)[3] for entry in seen.hidden.entries.values()}
+        value = column if versions & PLAIN_MEANS else compared
+        own = seen.candidates.values(value)
+        if np.isnan(own).any():
+            continue
+        means = [m for name in seen.hidden.entries if (m := _concluded(seen, name, column, value)) is not None]
+        if means:
+            # Entries tell of one and the same mean: the surest of them is taken, and no more is made of the others.
+            mean, variance = min(means, key=lambda found: found[1])
+            found.append(_Observed(own, mean, variance))
+        found += _spread(seen, column, own)
+    return found
+
+
+def _marks(seen: Seen) -> list[_Observed]:
+    """The shares of outcomes of the base on verbatim questions, counted in its trace."""
+    rows = [row for row in _rows(seen.hidden, BASE) if row["kind"] == "verbatim" and not row["condition"]]
+    found = []
+    for name in MARKS:
+        counted = [float(str(row[name])) for row in rows if row[name] is not None]
+        own = seen.candidates.values(name)
+        if counted and not np.isnan(own).any() and own.var() > 0:
+            found.append(_Observed(own, sum(counted) / len(counted), 0.0))
+    return found
+
+
+def _partly(seen: Seen) -> Iterator[_Observed]:
+    """Means over all wordings: what the hidden ones add is noise to who can ask the verbatim one alone."""
+    for name in PARTLY_VERBATIM:
+        shown = seen.hidden.entries[BASE].score(name)[0] if BASE in seen.hidden.entries else None
+        own = seen.candidates.values(name)
+        if shown is None or np.isnan(own).any():
+            continue
+        typical, others = float(seen.prior @ own / seen.prior.sum()), WORDINGS - 1
+        noise = others * float(own.var()) / seen.hidden.card.size + WORDINGS**2 * ROUNDING
+        yield _Observed(own, WORDINGS * shown - others * typical, noise)
+
+
+def _spread(seen: Seen, column: str, own: FloatArray) -> list[_Observed]:
+    """The mean square of the base's values, from the interval of its mean."""
+    value, low, high, version = (seen.hidden.entries[BASE].score(column)) if BASE in seen.hidden.entries else _NOTHING
+    if value is None or low is None or high is None or version not in PLAIN_MEANS:
+        return []
+    size = seen.hidden.card.size
+    variance = ((high - low) / 3.92) ** 2 * size
+    return [_Observed(own**2, value**2 + variance, (0.25 * variance) ** 2)]
+
+
+_NOTHING: tuple[None, None, None, str] = (None, None, None, "")
+
+
+def _concluded(seen: Seen, name: str, column: str, value: str) -> tuple[float, float] | None:
+    """(mean, variance) of the base's mean, from a column of an entry. None where nothing follows.
+
+    On the public split everybody sees how an entry's value of a fact follows from the base's: a + b · base, give or
+    take `rest`. A column that is a share of the base's mean m is then b + a / m.
+    """
+    shown, _, _, version = seen.hidden.entries[name].score(column)
+    if shown is None:
+        return None
+    if name == BASE:
+        a, b, rest, n = 0.0, 1.0, 0.0, 1
+    else:
+        pairs = _pairs(seen.public, name, value)
+        if len(pairs) < 4:
+            return None
+        base, entry = pairs[:, 0], pairs[:, 1]
+        b, a = np.polyfit(base, entry, 1) if base.var() > LEAST_VARIANCE else (0.0, float(entry.mean()))
+        rest, n = float(np.var(entry - a - b * base)), len(pairs)
+    noise = rest / seen.hidden.card.size + rest / n + ROUNDING
+    if version in PLAIN_MEANS:
+        return ((shown - a) / b, noise / b**2) if abs(b) > 0.05 else None
+    if abs(shown - b) < 0.02 or abs(a) < 1e-3:
+        return None
+    mean = a / (shown - b)
+    slope = mean**2 / a
+    return mean, noise * slope**2 / max(mean, 1e-3) ** 2 + ROUNDING * slope**2
+
+
+def _pairs(public: Publication | None, name: str, value: str) -> FloatArray:
+    """(base's, entry's) value of every verbatim fact of the public split, (n, 2)."""
+    if public is None or name not in public.entries or BASE not in public.entries:
+        return np.zeros((0, 2))
+    base, entry = (_by_item(public.entries[who], value) for who in (BASE, name))
+    return np.array([(base[item], entry[item]) for item in base if item in entry]).reshape(-1, 2)
+
+
+def _by_item(entry: Published, value: str) -> dict[str, float]:
+    return {
+        str(row["item_id"]): float(row[value])
+        for row in entry.rows
+        if row["kind"] == "verbatim" and not row["condition"] and row[value] is not None
+    }
