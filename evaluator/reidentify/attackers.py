@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ class _Observed:
     variance: float
 
 
-def _rows(publication: Publication, name: str) -> Sequence[Mapping[str, object]]:
+def _rows(publication: Publication, name: str) -> Sequence[Mapping[str, Any]]:
     entry = publication.entries.get(name)
     return entry.rows if entry else ()
 
@@ -141,7 +142,7 @@ def _marks(seen: Seen) -> list[_Observed]:
     rows = [row for row in _rows(seen.hidden, BASE) if row["kind"] == "verbatim" and not row["condition"]]
     found = []
     for name in MARKS:
-        counted = [float(str(row[name])) for row in rows if row[name] is not None]
+        counted = [float(row[name]) for row in rows if row[name] is not None]
         own = seen.candidates.values(name)
         if counted and not np.isnan(own).any() and own.var() > 0:
             found.append(_Observed(own, sum(counted) / len(counted), 0.0))

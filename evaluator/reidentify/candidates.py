@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluator.benchmark.build import base_lm, base_prepare, known_table_build, probes_worded
+from evaluator.benchmark.bases import base_prepare
+from evaluator.benchmark.build import base_lm, known_table_build, probes_worded
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
 from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.known import KnownTable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,16 +27,12 @@ def reidentify(
     """
     home = Home.from_environment()
     folder = home.root / "reidentify" / f"{benchmark}-{size}"
-    trial = Trial(
-        home,
-        Path(folder),
-        benchmark,
-        size,
-        releases,
-        tuple(entry or ENTRIES),
-        threads,
-        lambda s: typer.echo(s, err=True),
-    )
+    entries = tuple(entry or ENTRIES)
+
+    def say(message: str) -> None:
+        typer.echo(message, err=True)
+
+    trial = Trial(home, folder, benchmark, size, releases, entries, threads, say)
     with clear_errors():
         verdicts = trial.run()
     table = Table(title=f"{releases} hidden releases of {benchmark}, {size} facts each, {len(trial.entries)} entries")
