@@ -108,7 +108,8 @@ class BoardRow(Placed):
     code: str = ""
     runs: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
-    stores_forget_text: bool = False
+    stores_forget_text: bool = Field(False, description="Declared, or found in what it left.")
+    declared_falsely: bool = Field(False, description="It stores texts of requests and declared that it does not.")
     submitted_at: str = ""
 
 

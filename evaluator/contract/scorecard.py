@@ -82,7 +82,10 @@ class Scorecard(_Model):
     evaluator: str  # version of the evaluator: half of the board key
     seed: int
     division: Literal["weights", "system"]
+    #: Declared, or found by a search of the sealed artifact.
     stores_forget_text: bool
+    #: Found though the method declared that there is none.
+    declared_falsely: bool = False
     metrics: tuple[MetricInfo, ...]
     scores: tuple[MetricScore, ...]
 

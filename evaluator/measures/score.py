@@ -38,11 +38,20 @@ def cost_shown(value: float | None, split: str) -> float | None:
 
 
 def scorecard_make(
-    *, job: Job, card: ReleaseCard, rows: Sequence[TraceRow], costs: dict[str, float], stores_forget_text: bool
+    *,
+    job: Job,
+    card: ReleaseCard,
+    rows: Sequence[TraceRow],
+    costs: dict[str, float],
+    declared: bool,
+    found: bool,
 ) -> Scorecard:
-    """Every metric with its interval. `costs` holds the raw seconds and megabytes of the run's stages."""
+    """Every metric with its interval. `costs` holds the raw seconds and megabytes of the run's stages.
+
+    `declared`, `found`: whether the artifact stores texts of requests, by the method's word and by our search.
+    """
     table = probe_table(rows)
-    found = metric_intervals(table, Resampler(table, key=resampling_key(card.slug, card.content_sha256)))
+    intervals = metric_intervals(table, Resampler(table, key=resampling_key(card.slug, card.content_sha256)))
 
     def shown(value: float | None) -> float | None:
         if card.split == "hidden":
@@ -55,9 +64,9 @@ def scorecard_make(
         MetricScore(
             key=metric.key,
             version=f"{metric.key}@{metric.version}",
-            value=shown(found.value[metric.key]),
-            low=shown(found.low[metric.key]),
-            high=shown(found.high[metric.key]),
+            value=shown(intervals.value[metric.key]),
+            low=shown(intervals.low[metric.key]),
+            high=shown(intervals.high[metric.key]),
             n_items=len(rows),
             n_subjects=subjects,
         )
@@ -73,7 +82,8 @@ def scorecard_make(
         evaluator=__version__,
         seed=job.seed,
         division=job.manifest.division,
-        stores_forget_text=stores_forget_text,
+        stores_forget_text=declared or found,
+        declared_falsely=found and not declared,
         metrics=(*(metric.info() for metric in columns), *COSTS),
         scores=tuple(scores),
     )

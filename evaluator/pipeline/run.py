@@ -27,6 +27,7 @@ from evaluator.model.base import BaseModelDirectory, base_load
 from evaluator.model.conformance import server_check, server_check_again
 from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
 from evaluator.model.remote import RemoteModel
+from evaluator.pipeline.declared import stores_requests
 from evaluator.pipeline.inputs import inputs_write
 from evaluator.pipeline.progress import ProgressFile, StageRecord
 from evaluator.pipeline.provenance import evaluator_sha256, hardware, versions
@@ -294,7 +295,12 @@ def _score(context: Context, artifact: SealedArtifact, rows: list[dict[str, Any]
     context.progress.stage("scoring")
     costs = context.record.load()
     scorecard = scorecard_make(
-        job=job, card=card, rows=rows, costs=costs, stores_forget_text=artifact.result.stores_forget_text
+        job=job,
+        card=card,
+        rows=rows,
+        costs=costs,
+        declared=artifact.result.stores_forget_text,
+        found=stores_requests(artifact, context.release, context.base, log=context.log),
     )
     key = signing_key(context.home)
     hidden = card.split == "hidden"

@@ -193,5 +193,6 @@ def _row(runs: list[Run], entry: RankedEntry) -> BoardRow:
         runs=tuple(run.id for run in runs),
         seeds=tuple(run.seed for run in runs),
         stores_forget_text=any(run.scorecard.get("stores_forget_text", False) for run in runs),
+        declared_falsely=any(run.scorecard.get("declared_falsely", False) for run in runs),
         submitted_at=submission.created_at.isoformat(timespec="seconds"),
     )
