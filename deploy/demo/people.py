@@ -14,7 +14,7 @@ from typing import Any
 
 PEOPLE = {
     "organiser": {"username": "organiser", "is_staff": True, "is_superuser": True},
-    "author": {"username": "palimpsest", "is_staff": False, "is_superuser": False},
+    "author": {"username": "palimpsest", "is_staff": True, "is_superuser": False},
 }
 
 
@@ -42,7 +42,7 @@ def people_make(path: Path) -> None:
     model: Any = get_user_model()
     credentials = credentials_read(path)
     for role, fields in PEOPLE.items():
-        user, new = model.objects.get_or_create(username=fields["username"], defaults=fields)
+        user, new = model.objects.update_or_create(username=fields["username"], defaults=fields)
         known = credentials.get(role, {}).get("password", "")
         if new or not known or not user.check_password(known):
             known = secrets.token_hex(10)  # letters and digits only: it is copied by hand

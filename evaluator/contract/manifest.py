@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,9 @@ Kind = Literal["editing", "unlearning", "in-context", "retrieval", "control"]
 Division = Literal["weights", "system"]
 OptionalInput = Literal["retain", "neutral", "align", "triples"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+#: Control and format characters (direction marks, joiners), surrogates, private use, separators of lines.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 #: Exact bytes: a local image by its ID, a registry image by its digest, or an uploaded archive by its own hash.
 #: A tag alone is never enough.
@@ -60,6 +64,16 @@ class Manifest(BaseModel):
     run: RunSection = RunSection()
     hparams: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("name", "version", "authors", "licence", "paper", "code")
+    @classmethod
+    def _plain_text(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for text in (value,) if isinstance(value, str) else value:
+            for character in text:
+                if unicodedata.category(character) in _UNSEEN:
+                    name = unicodedata.name(character, "control character")
+                    raise ValueError(f"holds {character!a} ({name}), which is not seen; remove it")
+        return value
+
     @field_validator("paper", "code")
     @classmethod
     def _web_address(cls, value: str) -> str:
@@ -79,9 +93,18 @@ class Manifest(BaseModel):
         return value
 
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON form; with the image digest it identifies a submission."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 of the canonical JSON form."""
+        return _canonical_sha256(self.model_dump(mode="json"))
+
+    def entry_digest(self) -> str:
+        """SHA-256 of what decides how the image runs. With the image's digest it identifies an entry: under another
+        name, version or author it is the same one.
+        """
+        return _canonical_sha256(self.model_dump(mode="json", include={"division", "run", "hparams"}))
+
+
+def _canonical_sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 class ManifestError(ValueError):

@@ -59,6 +59,12 @@ class Method(models.Model):
     description = models.TextField(blank=True, max_length=10_000)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="methods")
     created_at = models.DateTimeField(auto_now_add=True)
+    registered_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its first submission was accepted; before, nobody else sees it."
+    )
+    skeleton = models.CharField(
+        max_length=160, blank=True, db_index=True, help_text="Of the name: names that look alike have one skeleton."
+    )
     history = HistoricalRecords()
 
     class Meta:
@@ -90,6 +96,9 @@ class Submission(models.Model):
     image_id = models.CharField(max_length=80, blank=True, help_text="Of the image itself, as the inspection found it.")
     manifest: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField()
     manifest_sha256 = models.CharField(max_length=64)
+    entry_sha256 = models.CharField(
+        max_length=64, blank=True, help_text="Of how the image runs: with it, one image is one entry under any name."
+    )
     division = models.CharField(max_length=10, choices=Division.choices)
     state = models.CharField(max_length=12, choices=SubmissionState.choices, default=SubmissionState.SUBMITTED)
     problems = models.JSONField(default=list, blank=True, help_text="Why it was refused: every reason.")
@@ -105,13 +114,13 @@ class Submission(models.Model):
         ordering = ("-created_at",)
         constraints = (
             models.UniqueConstraint(
-                fields=["digest", "manifest_sha256"],
+                fields=["digest", "entry_sha256"],
                 condition=~models.Q(digest="") & ~models.Q(state="REFUSED"),
                 name="submission_once_per_digest",
             ),
             # The same image by another way: pulled, uploaded, or loaded on the host.
             models.UniqueConstraint(
-                fields=["image_id", "manifest_sha256"],
+                fields=["image_id", "entry_sha256"],
                 condition=~models.Q(image_id=""),
                 name="submission_once_per_image",
             ),

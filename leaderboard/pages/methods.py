@@ -21,8 +21,9 @@ from leaderboard.boards.selectors import board_list
 from leaderboard.boards.table import Column, Entry, columns_read, entries_read
 from leaderboard.core.problems import Problem, Refused
 from leaderboard.methods.models import Division, Kind, Method, Submission, SubmissionState
-from leaderboard.methods.policies import may_see_problems, may_submit_for, may_withdraw
+from leaderboard.methods.policies import may_see, may_see_problems, may_submit_for, may_withdraw
 from leaderboard.methods.selectors import method_get
+from leaderboard.methods.services import control_problem
 from leaderboard.methods.toml import manifest_toml
 from leaderboard.pages.runs import STOP_POLLING
 from leaderboard.pages.submission_form import SubmissionForm, initial_of
@@ -38,7 +39,7 @@ def method_list(request: HttpRequest) -> HttpResponse:
     """Every registered method, by name or kind."""
     query = request.GET.get("q", "").strip()[:100]
     kind = request.GET.get("kind", "")
-    found = selectors.method_list().order_by("name")
+    found = selectors.method_list(viewer=request.user).order_by("name")
     if query:
         found = found.filter(name__icontains=query)
     if kind in Kind.values:
@@ -52,6 +53,8 @@ def method_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """One method: what it is, what it scored where, what was submitted, how to repeat it."""
     try:
         method = method_get(slug=slug)
+        if not may_see(request.user, method):
+            raise Method.DoesNotExist
     except Method.DoesNotExist:
         raise Http404(f"There is no method “{slug}”.") from None
     submissions = list(selectors.submission_list(method=method)[:50])
@@ -209,7 +212,7 @@ def submit(request: HttpRequest) -> HttpResponse:
                     releases=data["releases"],
                     method=data["method"],
                     tryout=data["tryout"],
-                    seeds=data["seeds"],
+                    n_seeds=data["n_seeds"],
                 )
             except Refused as refused:
                 form.problems_add(refused.problems)
@@ -232,6 +235,6 @@ def _problems_beside(form: SubmissionForm, user: User) -> list[Problem]:
         checks.image_check(data["image"], user, found)
     if "releases" in data:
         checks.releases_check(data["releases"], manifest, found)
-    if "seeds" in data:
-        checks.seeds_check(data["seeds"], found)
+    if manifest is not None and Kind(manifest.kind) is Kind.CONTROL and not user.is_organiser:
+        found.append(control_problem("manifest.kind"))
     return found

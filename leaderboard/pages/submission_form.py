@@ -14,6 +14,7 @@ from leaderboard.accounts.models import User
 from leaderboard.benchmarks.selectors import release_list
 from leaderboard.core.problems import Problem
 from leaderboard.methods.models import Method
+from leaderboard.submissions import checks
 
 MANIFEST_MAX_BYTES = 100_000
 _EXAMPLE = """contract = 1
@@ -60,10 +61,12 @@ class SubmissionForm(forms.Form):
         help_text="A version of a method that you have registered, or a new one under the manifest's name.",
     )
     releases = forms.MultipleChoiceField(label="Benchmarks", required=False, widget=forms.CheckboxSelectMultiple)
-    seeds = forms.CharField(
-        label="Seeds",
-        initial="0",
-        help_text="One to five whole numbers with commas between. Each seed is a run of its own.",
+    n_seeds = forms.IntegerField(
+        label="Number of seeds",
+        initial=1,
+        min_value=1,
+        max_value=checks.MAX_SEEDS,
+        help_text="One to five. The platform chooses them; each is a run of its own.",
     )
     tryout = forms.BooleanField(
         label="First try it on the public split, and go on only if that works",
@@ -86,13 +89,6 @@ class SubmissionForm(forms.Form):
             (release.slug, release.title)
             for release in release_list(active_only=True).order_by("-split", "benchmark", "size")
         ]
-
-    def clean_seeds(self) -> list[int]:
-        text = str(self.cleaned_data["seeds"])
-        parts = [part for part in text.replace(",", " ").split() if part]
-        if not parts or not all(part.isdecimal() and len(part) <= 10 for part in parts):
-            raise forms.ValidationError(f"“{text}” is not a list of whole numbers; write for example 0, 1, 2.")
-        return [int(part) for part in parts]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

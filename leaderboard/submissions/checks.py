@@ -130,10 +130,15 @@ def releases_check(slugs: Sequence[str], manifest: Manifest | None, problems: li
     return found
 
 
-def seeds_check(seeds: Sequence[int], problems: list[Problem]) -> list[int]:
-    """Distinct seeds in [0, 2³¹), at most five."""
+def seeds_check(n_seeds: int, seeds: Sequence[int], user: User, problems: list[Problem]) -> list[int]:
+    """Whether 1 to 5 seeds are to be chosen. Organisers may name them: distinct ones in [0, 2³¹), returned in order."""
+    if not 1 <= n_seeds <= MAX_SEEDS:
+        problems.append(problem_make("n_seeds", n_seeds, "is no number of seeds", f"give 1 to {MAX_SEEDS}"))
     given = sorted(set(seeds))
-    if not given or len(given) > MAX_SEEDS or given[0] < 0 or given[-1] >= 2**31:
+    if given and not user.is_organiser:
+        remedy = f"leave it out; `n_seeds` says how many there are to be, 1 to {MAX_SEEDS}"
+        problems.append(problem_make("seeds", list(seeds), "is for organisers: the platform chooses seeds", remedy))
+    elif given and (len(given) > MAX_SEEDS or given[0] < 0 or given[-1] >= 2**31):
         remedy = f"give 1 to {MAX_SEEDS} whole numbers from 0 to 2147483647"
         problems.append(problem_make("seeds", list(seeds), "is not a list of seeds", remedy))
     return given
@@ -156,8 +161,33 @@ def quota_left(user: User) -> int:
     return int(settings.SUBMISSIONS_PER_DAY) - spent
 
 
+def hidden_runs_problems(user: User, releases: Sequence[Release], n_seeds: int) -> list[Problem]:
+    """Of each hidden release: the runs that a person has had there, and those that are to come, must keep to the cap.
+
+    Withdrawn and refused tries count like others, and what only the platform failed does not: see docs/security.md for
+    what so many runs could carry out.
+    """
+    if user.is_organiser:
+        return []
+    cap, found = int(settings.HIDDEN_RUNS_PER_RELEASE), list[Problem]()
+    for release in releases:
+        if not release.is_hidden:
+            continue
+        runs = Run.objects.filter(release=release, submission__submitter=user).exclude(state=RunState.FAILED_PLATFORM)
+        had = runs.exclude(state=RunState.CANCELLED, started_at=None).count()
+        waiting = Submission.objects.filter(
+            submitter=user, releases=release, state__in=[SubmissionState.SUBMITTED, SubmissionState.INSPECTING]
+        )
+        to_come = sum(len(submission.seeds) for submission in waiting)
+        if had + to_come + n_seeds > cap:
+            left = max(cap - had - to_come, 0)
+            problem = f"takes {cap} runs of one person, and {left} of yours are left for {n_seeds}"
+            remedy = "submit to another release, with fewer seeds, or wait for the next round of this one"
+            found.append(problem_make("releases", release.slug, problem, remedy))
+    return found
+
+
 def repeat_problem(image: str, earlier: Submission) -> Problem:
-    problem = f"was submitted already with this manifest: submission {earlier.id}"
-    return problem_make(
-        "image", image, problem, "follow the earlier one, or change the image or the manifest's version"
-    )
+    problem = f"was submitted already to run like this: submission {earlier.id}"
+    remedy = "follow the earlier one; another name, version, seed or account makes no other entry of one image"
+    return problem_make("image", image, problem, remedy)

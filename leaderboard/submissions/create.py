@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.text import slugify
 
 from evaluator.contract import Manifest
@@ -17,8 +18,8 @@ from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Duplicate, NotAllowed, Problem, QuotaSpent, Refused, problem_make
 from leaderboard.core.task_messages import SUBMISSION_INSPECT, task_send
 from leaderboard.methods import policies
-from leaderboard.methods.models import Method, Submission, SubmissionState
-from leaderboard.methods.services import method_register
+from leaderboard.methods.models import Kind, Method, Submission, SubmissionState
+from leaderboard.methods.services import control_problem, method_register
 from leaderboard.submissions import checks
 from leaderboard.submissions.enqueue import runs_enqueue
 from leaderboard.uploads.services import upload_claim
@@ -32,7 +33,8 @@ def submission_create(
     releases: Sequence[str],
     method: str = "",
     tryout: bool = True,
-    seeds: Sequence[int] = (0,),
+    n_seeds: int = 1,
+    seeds: Sequence[int] = (),
 ) -> Submission:
     """Take in one image with its manifest, for inspection.
 
@@ -40,7 +42,8 @@ def submission_create(
     upload. Without `method` the manifest's name decides: the user's method of that slug, registered now if it is new.
     What was refused before may be sent again by the same user (an image that was missing may be there now). An accepted
     one that its submitter sends again to further releases gets runs there too, and is given back. Any other repeat is
-    refused and names the earlier submission.
+    refused and names the earlier submission: one image that runs in one way is one entry, whatever its name, version or
+    account, and what was withdrawn counts. The platform chooses `n_seeds` seeds; organisers may name `seeds`.
 
     Raises `Refused`, `Duplicate`, `NotAllowed`, `QuotaSpent`.
     """
@@ -48,11 +51,15 @@ def submission_create(
     parsed = checks.manifest_check(manifest, problems)
     checks.image_check(image, user, problems)
     found = checks.releases_check(releases, parsed, problems)
-    given_seeds = checks.seeds_check(seeds, problems)
+    given_seeds = checks.seeds_check(n_seeds, seeds, user, problems)
     if method and not Method.objects.filter(slug=method).exists():
         problems.append(problem_make("method", method, "is not registered", "register it first, or leave `method` out"))
+    if parsed is not None and Kind(parsed.kind) is Kind.CONTROL and not user.is_organiser:
+        problems.append(control_problem("manifest.kind"))
     if problems or parsed is None:
         raise Refused(problems)
+    if worn := checks.hidden_runs_problems(user, found, len(given_seeds) or n_seeds):
+        raise QuotaSpent(worn)
     if checks.quota_left(user) < 1:
         remedy = "try again tomorrow; try-outs with `palimpsest try` on your machine cost nothing"
         value = f"{settings.SUBMISSIONS_PER_DAY} in 24 hours"
@@ -60,7 +67,7 @@ def submission_create(
     with audited():
         owned = _method_for(user, method, parsed)
         digest = checks.image_digest(image)
-        earlier = _earlier(image, digest, parsed.digest())
+        earlier = _earlier(image, digest, parsed.entry_digest())
         fields: dict[str, Any] = {
             "method": owned,
             "image": image,
@@ -68,14 +75,15 @@ def submission_create(
             "digest": digest,
             "version": parsed.version,
             "manifest": parsed.model_dump(mode="json"),
+            "manifest_sha256": parsed.digest(),
+            "entry_sha256": parsed.entry_digest(),
             "division": parsed.division,
-            "seeds": given_seeds,
             "tryout": tryout,
             "problems": [],
             "inspection_tries": 0,
         }
         if earlier is None:
-            submission = Submission(submitter=user, manifest_sha256=parsed.digest(), **fields)
+            submission = Submission(submitter=user, **fields)
         elif earlier.state == SubmissionState.REFUSED and earlier.submitter_id == user.pk:
             submission = earlier
             for name, value in (fields | {"state": SubmissionState.SUBMITTED, "created_at": timezone.now()}).items():
@@ -84,6 +92,7 @@ def submission_create(
             return _go_further(earlier, user, found)
         else:
             raise Duplicate([checks.repeat_problem(image, earlier)])
+        submission.seeds = given_seeds or seeds_chosen(submission.id, n_seeds)
         archive = checks.archive_sha256(image)
         if archive and not upload_claim(user=user, sha256=archive):  # it expired in this moment
             raise Refused([checks.archive_problem(image)])
@@ -106,10 +115,16 @@ def submission_create(
     return submission
 
 
+def seeds_chosen(submission_id: str, count: int) -> list[int]:
+    """The platform's seeds of a submission: nobody can try seeds until one fits."""
+    drawn = (salted_hmac("submission seed", f"{submission_id}:{number}").digest() for number in range(count))
+    return sorted(int.from_bytes(digest[:4], "big") >> 1 for digest in drawn)
+
+
 def _method_for(user: User, slug: str, manifest: Manifest) -> Method:
     slug = slug or slugify(manifest.name)[:80]
     method = Method.objects.select_related("owner").filter(slug=slug).first()
-    if method is None:
+    if method is None or (method.registered_at is None and not policies.may_submit_for(user, method)):
         return method_register(
             owner=user,
             name=manifest.name,
@@ -126,9 +141,9 @@ def _method_for(user: User, slug: str, manifest: Manifest) -> Method:
     return method
 
 
-def _earlier(image: str, digest: str, manifest_sha256: str) -> Submission | None:
+def _earlier(image: str, digest: str, entry_sha256: str) -> Submission | None:
     """What a submission of this image would repeat. A tag repeats only what is not resolved yet: it may move later."""
-    found = Submission.objects.filter(manifest_sha256=manifest_sha256, digest=digest)
+    found = Submission.objects.filter(entry_sha256=entry_sha256, digest=digest)
     if not digest:
         found = found.filter(image=image).exclude(state=SubmissionState.WITHDRAWN)
     order = {SubmissionState.REFUSED: 1}  # what is refused may be sent again: a live one says no first

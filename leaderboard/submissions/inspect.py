@@ -19,6 +19,7 @@ from leaderboard.core.db import connections_renew
 from leaderboard.core.evaluator_process import Answer, evaluator_call
 from leaderboard.core.problems import problem_make
 from leaderboard.methods.models import Submission, SubmissionState
+from leaderboard.methods.services import method_registered
 from leaderboard.submissions import checks
 from leaderboard.submissions.enqueue import runs_enqueue
 from leaderboard.submissions.move import submission_move
@@ -87,10 +88,11 @@ def _accept(submission: Submission, report: dict[str, Any], resolved: str) -> Su
     try:
         with audited():
             if submission_move(submission.id, SubmissionState.INSPECTING, SubmissionState.ACCEPTED, **changes):
+                method_registered(method=submission.method)
                 runs_enqueue(submission)
     except IntegrityError:  # the same image under another name
         same = Q(digest=digest) | Q(image_id=image_id)
-        earlier = Submission.objects.filter(same, manifest_sha256=submission.manifest_sha256).exclude(
+        earlier = Submission.objects.filter(same, entry_sha256=submission.entry_sha256).exclude(
             Q(id=submission.id) | Q(state=SubmissionState.REFUSED)
         )
         if (first := earlier.first()) is None:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from django.db.models import Count, Max, Prefetch, Q, QuerySet
 
 from leaderboard.accounts.models import User
+from leaderboard.accounts.viewers import Viewer, is_organiser
 from leaderboard.methods.models import Method, Submission
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import RunState
 
 
-def method_list() -> QuerySet[Method]:
-    """Methods by name, with `n_submissions`, `n_scored` (runs) and `last_submitted_at`."""
-    return Method.objects.select_related("owner").annotate(
+def method_list(*, viewer: Viewer | None = None) -> QuerySet[Method]:
+    """Registered methods by name, and those that are not of a `viewer` who may see them; with `n_submissions`,
+    `n_scored` (runs) and `last_submitted_at`.
+    """
+    seen = Method.objects.select_related("owner")
+    if viewer is None or not viewer.is_authenticated:
+        seen = seen.filter(registered_at__isnull=False)
+    elif not is_organiser(viewer):
+        seen = seen.filter(Q(registered_at__isnull=False) | Q(owner=viewer.pk))
+    return seen.annotate(
         n_submissions=Count("submissions", distinct=True),
         n_scored=Count("submissions__runs", filter=Q(submissions__runs__state=RunState.SCORED), distinct=True),
         last_submitted_at=Max("submissions__created_at"),

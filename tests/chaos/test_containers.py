@@ -127,7 +127,7 @@ def test_containers_struck_in_unlearn_and_in_serve_and_the_run_is_scored_all_the
         division="system",
         run={"args": ["--method", "refuse_everything"]},
     )
-    site.submit(image=reference_image, manifest=manifest, releases=["toy-world-5"], tryout=False, seeds=[0])
+    site.submit(image=reference_image, manifest=manifest, releases=["toy-world-5"], tryout=False)
     site.worker_start()
     site.wait(lambda: site.state() == "UNLEARNING", within_s=120)
     run_id = site.run_now()["id"]

@@ -67,7 +67,7 @@ def test_a_submissions_whole_life_is_in_it(submit: Submit, public: Release) -> N
     submission = submit(public)
     run = submission.runs.get()
     worker.work_until_empty()
-    assert acts(object_type="method") == [("user:ada", "method.register")]
+    assert acts(object_type="method") == [("user:ada", "method.register"), ("inspection", "method.registered")]
     assert acts(object_type="submission", object_id=submission.id) == [
         ("user:ada", "submission.create"),
         ("inspection", "submission.transition"),

@@ -177,7 +177,7 @@ def test_a_log_is_printed_to_whom_the_site_shows_it(
 def test_nothing_that_a_terminal_obeys_is_printed(signed_in: Shell, public: Release, submit: Submit) -> None:
     """Titles, colours, the clipboard, a cleared screen, 8-bit controls, reordered lines, markup of our own."""
     evil = "\x1b[2J\x1b]0;title\x07\x1b]52;c;Y2xpcA==\x07\x9b31m\x85\u202edesrever[bold red]x[/] \x08end"
-    run = submit(public, name=f"Nice {evil[-12:]}").runs.get()
+    run = submit(public, name="Nice [bold red]x[/]").runs.get()
     worker.work_until_empty()
     failed = {"log_tail": evil, "detail": evil, "message": evil[:200], "reason": evil[:200], "state": "FAILED_METHOD"}
     Run.objects.filter(id=run.id).update(failure_code="method_error", **failed)

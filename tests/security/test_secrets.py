@@ -123,7 +123,7 @@ def test_no_secret_is_written_down_on_the_whole_way_of_a_submission(
     assert AuthToken.objects.filter(token_key=token[:15]).exists()
     shell("submit", "method", "--image", digest_make(), "--benchmark", public.slug, "--no-tryout")
     signed = {"Authorization": f"Token {token}", "Cookie": f"sessionid={session}"}
-    body = {"image": digest_make(2), "manifest": manifest_make(name="Other"), "releases": [public.slug], "seeds": [0]}
+    body = {"image": digest_make(2), "manifest": manifest_make(name="Other"), "releases": [public.slug]}
     client.post("/api/v1/submissions/", body, content_type="application/json", headers=signed)
     for submission in Submission.objects.all():
         submission_inspect(submission_id=submission.id)

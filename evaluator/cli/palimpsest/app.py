@@ -66,7 +66,8 @@ def submit(
     archive: Annotated[
         Path | None, typer.Option(help="Upload this file of `docker save` or `podman save`, and submit it.")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="May be repeated; default 0.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=5, help="So many seeds, which the site chooses.")] = 1,
+    seed: Annotated[list[int] | None, typer.Option(help="A seed itself (may be repeated): for organisers.")] = None,
     method: Annotated[str, typer.Option(help="Slug of a registered method; else the manifest's name decides.")] = "",
     tryout: Annotated[bool, typer.Option("--tryout/--no-tryout", help="Run on the public split first.")] = True,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it until every run has ended.")] = False,
@@ -79,8 +80,10 @@ def submit(
         "manifest": _manifest(folder, image, archive),
         "releases": release,
         "tryout": tryout,
-        "seeds": seed or [0],
+        "n_seeds": seeds,
     }
+    if seed:
+        body["seeds"] = seed
     if method:
         body["method"] = method
     with refusals(), Site(config_load(url=url, token=token)) as site:

@@ -34,6 +34,7 @@ class MethodSerializer(serializers.ModelSerializer[Method]):
             "description",
             "owner",
             "created_at",
+            "registered_at",
             "n_submissions",
             "n_scored",
         ]
@@ -59,7 +60,7 @@ class MethodViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
     queryset = Method.objects.none()
 
     def get_queryset(self) -> QuerySet[Method]:
-        return method_list()
+        return method_list(viewer=self.request.user)
 
     @extend_schema(responses=answers(MethodSerializer(many=True), errors=(400, 404)))
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -75,8 +76,9 @@ class MethodViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
         request=MethodInputSerializer, responses=answers(MethodSerializer, status=201, errors=(400, 401, 403, 409))
     )
     def create(self, request: Request) -> Response:
-        """Register a method."""
+        """Put a method on record. It is registered, and everybody sees it, when a submission for it is accepted."""
         given = MethodInputSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         method = method_register(owner=request.user, **given.validated_data)  # type: ignore[arg-type]
-        return Response(MethodSerializer(method_list().get(pk=method.pk)).data, status=status.HTTP_201_CREATED)
+        shown = MethodSerializer(method_list(viewer=request.user).get(pk=method.pk))
+        return Response(shown.data, status=status.HTTP_201_CREATED)

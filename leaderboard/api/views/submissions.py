@@ -95,7 +95,12 @@ class SubmissionInputSerializer(serializers.Serializer[Any]):
     tryout = serializers.BooleanField(
         default=True, help_text="First one run on the public sibling; hidden runs wait until it is scored."
     )
-    seeds = serializers.ListField(child=serializers.IntegerField(), default=[0], max_length=5)
+    n_seeds = serializers.IntegerField(
+        default=1, min_value=1, max_value=5, help_text="How many seeds the platform chooses. Each is a run of its own."
+    )
+    seeds = serializers.ListField(
+        child=serializers.IntegerField(), default=[], max_length=5, help_text="The seeds themselves: for organisers."
+    )
 
 
 class SubmissionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Submission]):

@@ -239,6 +239,8 @@ BOARD_RESAMPLES = env.int("BOARD_RESAMPLES", default=10_000)
 #: The slug of the control that leaves the base as it is; boards state every entry's difference to it.
 BASE_METHOD = env.str("BASE_METHOD", default="untouched-base")
 #: Accepted submissions that one user may make in 24 hours; runs that the platform failed cost nothing.
+# Runs of one person on one hidden release: what so many could carry out is counted in docs/security.md.
+HIDDEN_RUNS_PER_RELEASE = env.int("HIDDEN_RUNS_PER_RELEASE", default=10)
 SUBMISSIONS_PER_DAY = env.int("SUBMISSIONS_PER_DAY", default=20)
 TRACE_MAX_MB = env.int("TRACE_MAX_MB", default=512)
 

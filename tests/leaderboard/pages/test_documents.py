@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from knox.models import AuthToken
 
 from leaderboard.accounts.models import User
@@ -70,7 +71,13 @@ def test_markdown_cannot_carry_a_script_or_a_picture() -> None:
 
 def test_a_method_page_renders_markdown_and_escapes_the_rest(client: Client, user: User) -> None:
     Method.objects.create(
-        slug="m", name="<i>M</i>", kind="editing", owner=user, description="*hi* <iframe>", authors=["<b>A</b>"]
+        slug="m",
+        name="<i>M</i>",
+        kind="editing",
+        owner=user,
+        description="*hi* <iframe>",
+        authors=["<b>A</b>"],
+        registered_at=timezone.now(),
     )
     html = client.get("/methods/m/").content.decode()
     assert "<em>hi</em>" in html

@@ -30,7 +30,7 @@ authors = ["Ada"]
 
 
 def form(release: Release, **changes: Any) -> dict[str, Any]:
-    filled = {"image": digest_make(), "manifest": MANIFEST, "releases": [release.slug], "seeds": "0", "method": ""}
+    filled = {"image": digest_make(), "manifest": MANIFEST, "releases": [release.slug], "n_seeds": "1", "method": ""}
     return filled | changes
 
 
@@ -42,10 +42,10 @@ def test_the_form_asks_for_a_login_first(client: Client) -> None:
 
 def test_a_submission_from_the_form_is_taken_in(client: Client, user: User, public: Release) -> None:
     client.force_login(user)
-    answer = client.post("/submit/", form(public, tryout="on", seeds="0, 1"))
+    answer = client.post("/submit/", form(public, tryout="on", n_seeds="2"))
     made = Submission.objects.get()
     assert answer["Location"] == f"/submissions/{made.id}/"
-    assert (made.submitter, made.seeds, made.tryout, made.method.slug) == (user, [0, 1], True, "from-the-form")
+    assert (made.submitter, len(made.seeds), made.tryout, made.method.slug) == (user, 2, True, "from-the-form")
 
 
 def test_a_manifest_file_does_as_well_as_text(client: Client, user: User, public: Release) -> None:
@@ -58,7 +58,7 @@ def test_a_manifest_file_does_as_well_as_text(client: Client, user: User, public
 def test_every_fault_is_said_at_once_and_nothing_is_lost(client: Client, user: User, public: Release) -> None:
     client.force_login(user)
     bad = MANIFEST + 'divison = "weights"\n'
-    answer = client.post("/submit/", form(public, image="latest", manifest=bad, releases=[], seeds="one"))
+    answer = client.post("/submit/", form(public, image="latest", manifest=bad, releases=[], n_seeds="one"))
     page = answer.content.decode()
     assert answer.status_code == 400
     assert Submission.objects.count() == 0
@@ -66,7 +66,7 @@ def test_every_fault_is_said_at_once_and_nothing_is_lost(client: Client, user: U
         "is not a reference to an image",
         "did you mean `division`",
         "name at least one benchmark",
-        "“one” is not a",
+        "Enter a whole number",
     ):
         assert expected in page, expected
     assert "divison = &quot;weights&quot;" in page

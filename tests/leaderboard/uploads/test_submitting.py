@@ -67,7 +67,11 @@ def test_an_archive_that_is_somebody_elses_cannot_be_submitted(
         submit(stranger, image_id, public, name="Theirs")
     other.send(DATA)
     upload_finish(upload_id=Upload.objects.get(owner=stranger).id)
-    assert submit(stranger, archive, public, name="Theirs").pk, "who has the bytes may submit them"
+    with pytest.raises(Duplicate, match=Submission.objects.get().id):  # known by now, and so is the one it repeats
+        submit(stranger, archive, public, name="Theirs")
+    assert submit(stranger, archive, public, name="Theirs", hparams={"value": 0.25}).pk, (
+        "who has the bytes may submit them"
+    )
 
 
 def test_an_upload_that_is_not_complete_cannot_be_submitted(user: User, public: Release, tus: Tus) -> None:
