@@ -30,7 +30,7 @@ BROKEN = "sha256:" + "0" * 64  # the evaluator of these tests refuses it
 
 @pytest.mark.parametrize(
     "name",
-    ["ROME\u202e", "RO\u200bME", "ROME\x07", "\u0420\u041eME", "RO\u039cE", "\uff32OME", "日本", "---", "ROME\u0301"],
+    ["ROME\u202e", "RO\u200bME", "ROME\x07", "\u0420\u041eME", "RO\u039cE", "\uff32OME", "日本", "---"],
 )
 def test_a_name_of_other_scripts_or_of_what_is_not_seen_is_refused(user: User, name: str) -> None:
     assert name_problem(name)
@@ -38,7 +38,7 @@ def test_a_name_of_other_scripts_or_of_what_is_not_seen_is_refused(user: User, n
         method_register(owner=user, name=name, slug="rome-2", kind="editing")
 
 
-@pytest.mark.parametrize("name", ["ROME", "Müller’s edit"[:6], "MEMIT (merged), v2", "k-NN + refusal", "Señor's"])
+@pytest.mark.parametrize("name", ["ROME", "Müller edit", "MEMIT (merged), v2", "k-NN + refusal", "Señor's"])
 def test_a_name_in_latin_letters_is_fine(name: str) -> None:
     assert not name_problem(name)
 
