@@ -110,6 +110,9 @@ class BoardRow(Placed):
     seeds: tuple[int, ...] = ()
     stores_forget_text: bool = Field(False, description="Declared, or found in what it left.")
     declared_falsely: bool = Field(False, description="It stores texts of requests and declared that it does not.")
+    tries: int = Field(
+        0, description="Submissions of the same person that were scored here, withdrawn ones too; 0 for an organiser."
+    )
     submitted_at: str = ""
 
 

@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.db.models import Max
 
 from evaluator.contract import BoardPayload, BoardRow, RankedEntry, Ranking
+from leaderboard.accounts.models import User
 from leaderboard.audit.services import audit_record, audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
@@ -100,7 +101,7 @@ def _runs(release: Release, evaluator: str) -> list[Run]:
         submission__state=SubmissionState.ACCEPTED,
         trace__isnull=False,
     )
-    return list(found.select_related("submission__method", "trace").order_by("submission_id", "seed"))
+    return list(found.select_related("submission__method", "submission__submitter", "release", "trace").order_by("submission_id", "seed"))
 
 
 def _inputs_sha256(runs: list[Run]) -> str:
@@ -177,6 +178,11 @@ def _payload(release: Release, evaluator: str, runs: list[Run], ranking: Ranking
     )
 
 
+def _tries(submitter: User, release: Release) -> int:
+    scored = Run.objects.filter(submission__submitter=submitter, release=release, state=RunState.SCORED)
+    return scored.values("submission").distinct().count()
+
+
 def _row(runs: list[Run], entry: RankedEntry) -> BoardRow:
     submission: Submission = runs[0].submission
     method = submission.method
@@ -193,6 +199,7 @@ def _row(runs: list[Run], entry: RankedEntry) -> BoardRow:
         runs=tuple(run.id for run in runs),
         seeds=tuple(run.seed for run in runs),
         stores_forget_text=any(run.scorecard.get("stores_forget_text", False) for run in runs),
+        tries=0 if submission.submitter.is_organiser else _tries(submission.submitter, runs[0].release),
         declared_falsely=any(run.scorecard.get("declared_falsely", False) for run in runs),
         submitted_at=submission.created_at.isoformat(timespec="seconds"),
     )
