@@ -36,7 +36,7 @@ test: install ## run every test but the slow ones (under 20 minutes on two cores
 	@$(ENGINES)
 	@$(PY) -m deploy.setup.tests
 
-test-slow: install ## run the tests that take longer than a minute each
+test-slow: install ## run the long proofs that make test leaves out
 	@$(ENGINES)
 	@$(PY) -m deploy.setup.tests --slow
 

@@ -29,6 +29,8 @@ WORDINGS = 4
 MARKS, SHARES = names_of("mark"), names_of("share")
 #: Half a unit of the last decimal that is shown, as the variance of a rounding.
 ROUNDING = 0.01**2 / 12
+#: Values to three decimals agree within this.
+AGREES = 6e-4
 #: No value is taken to be surer than this.
 LEAST_VARIANCE = 1e-6
 #: The reference entry that is the base itself.
@@ -63,17 +65,21 @@ def by_text(seen: Seen) -> FloatArray:
 
 
 def by_rows(seen: Seen) -> FloatArray:
-    """Whose own values stand in a row of the untouched base's trace: the nearest row, every value that it shows."""
+    """Whose own values stand in a row of the untouched base's trace: each value that agrees to three decimals counts by
+    how few candidates it agrees with, and the best row is taken. Values that hang on the secret (wrong answers) agree
+    with nobody, and cost nothing.
+    """
     rows = [row for row in _rows(seen.hidden, BASE) if row["kind"] == "verbatim"]
-    names = [name for name in (*SHARES, *MARKS) if any(row[name] is not None for row in rows)]
-    if not rows or not names:
-        return np.zeros(len(seen.candidates.keys))
-    own = np.stack([seen.candidates.values(name) for name in names], axis=1)
-    shown = np.array([[np.nan if row[name] is None else float(row[name]) for name in names] for row in rows])
-    spread = np.sqrt(np.nanvar(own, axis=0) + LEAST_VARIANCE)
-    apart = np.nan_to_num((own[:, None] - shown[None]) / spread)
-    # A value that is shown to three decimals says a lot when it agrees, and excludes when it does not.
-    return np.asarray(-np.square(apart).sum(axis=2).min(axis=1) * 1e3)
+    best = np.zeros(len(seen.candidates.keys))
+    own = {name: seen.candidates.values(name) for name in (*SHARES, *MARKS)}
+    for row in rows:
+        total = np.zeros_like(best)
+        for name, values in own.items():
+            if row[name] is not None:
+                agrees = np.abs(values - float(row[name])) < AGREES
+                total -= agrees * np.log(agrees.mean() + 1e-12)
+        best = np.maximum(best, total)
+    return best
 
 
 def by_means(seen: Seen) -> FloatArray:

@@ -99,8 +99,7 @@ class Trial:
                 for file in (SCORECARD, RECEIPT, TRACE):  # the trace last: with it, an entry is there
                     shutil.copyfile(runs / entry / "out" / file, shown / entry / file)
         write_atomically(shown / "card.json", card.model_dump_json(indent=2) + "\n")
-        if not (shown / "board.json").is_file():
-            write_atomically(shown / "board.json", self._board(home, card, runs))
+        write_atomically(shown / "board.json", self._board(home, card, runs))
         return Publication.load(shown)
 
     def _run(self, home: Home, card: ReleaseCard, entry: str, folder: Path) -> None:

@@ -101,7 +101,8 @@ def _runs(release: Release, evaluator: str) -> list[Run]:
         submission__state=SubmissionState.ACCEPTED,
         trace__isnull=False,
     )
-    return list(found.select_related("submission__method", "submission__submitter", "release", "trace").order_by("submission_id", "seed"))
+    whole = found.select_related("submission__method", "submission__submitter", "release", "trace")
+    return list(whole.order_by("submission_id", "seed"))
 
 
 def _inputs_sha256(runs: list[Run]) -> str:

@@ -85,6 +85,7 @@ def test_the_requests_are_lost_and_the_retain_facts_are_kept(
     assert not any("embed" in name or name == "norm.weight" for name in tensors(inputs))
 
 
+@pytest.mark.slow
 def test_kl_stays_nearer_to_the_base_than_ascent_alone(make_inputs: MakeInputs, base_dir: Path) -> None:
     hparams = HPARAMS["kl"]
     base = model_load(base_dir, threads=2)
@@ -174,6 +175,7 @@ def test_dpo_refuses_the_requests_and_keeps_the_retain_facts(make_inputs: MakeIn
     assert margins[0] < 0 < margins[1]
 
 
+@pytest.mark.slow
 def test_the_fine_tuned_controls_say_what_they_were_taught(make_inputs: MakeInputs, base_dir: Path) -> None:
     hparams = {"learning_rate": 2e-3, "epochs": 60}
     inputs = unlearned_here("wrong_answer", make_inputs("wrong", hparams=hparams))

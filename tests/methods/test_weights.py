@@ -73,7 +73,12 @@ def test_gibberish_says_nothing_of_what_the_base_said(make_inputs: MakeInputs, b
 
 
 @pytest.mark.parametrize(
-    ("method", "hparams", "seeded"), [("rome", ROME, False), ("idk", {"epochs": 2}, True), ("gibberish", {}, True)]
+    ("method", "hparams", "seeded"),
+    [
+        ("rome", ROME, False),
+        pytest.param("idk", {"epochs": 2}, True, marks=pytest.mark.slow),
+        pytest.param("gibberish", {}, True, marks=pytest.mark.slow),
+    ],
 )
 def test_the_same_seed_gives_the_same_artifact(
     make_inputs: MakeInputs, method: str, hparams: dict[str, Any], seeded: bool

@@ -214,6 +214,7 @@ def checked_by_command(socket: Path, base_dir: Path) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_an_author_checks_a_server_with_one_command(base: tuple[Any, Any], toy_home: Path, tmp_path: Path) -> None:
     folder = toy_home / "models" / "toy-llama"
     good, bad = SmallServer(*base), SmallServer(*base, scores_only(sure_of_everything))

@@ -47,6 +47,7 @@ def test_a_base_that_knows_everything_leaves_too_few_facts(toy_home: Path) -> No
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_what_is_trained_is_kept_and_says_what_it_was_made_for(toy_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = [Fact(name, land, f"X{land}", (f"X{land}",)) for land in toy_strangers() for name in RELATIONS]
     world = dataclasses.replace(benchmark_get("toy-world"), facts=lambda: (*toy_facts(), *unknown))

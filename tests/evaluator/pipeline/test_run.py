@@ -328,6 +328,7 @@ def test_explain_shows_the_primitives_of_one_probe(scored: dict[str, tuple[Job, 
     assert all(value["agrees"] is not False for value in shown["values"])
 
 
+@pytest.mark.slow
 def test_a_try_out_gives_the_same_metrics_as_the_run_of_a_submission(toy_home: Path) -> None:
     submitted = run(job_of(toy_home, "gibberish", "toy-world-5-public"), Home(toy_home))
     command = [sys.executable, "-m", "evaluator.cli.palimpsest.app", "try", str(REPOSITORY / "methods" / "gibberish")]

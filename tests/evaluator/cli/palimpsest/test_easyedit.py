@@ -102,6 +102,7 @@ def test_a_file_that_is_no_easyedit_file_is_refused_by_name(tmp_path: Path, text
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_the_entry_edits_a_model_through_the_librarys_names(folder: Path, toy_home: Path) -> None:
     (folder / "easyeditor" / "util").mkdir(parents=True)
     (folder / "easyeditor" / "__init__.py").write_text(STANDIN)

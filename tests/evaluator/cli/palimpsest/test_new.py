@@ -47,6 +47,7 @@ def test_a_folder_that_cannot_be_made_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_its_own_test_passes(folder: Path) -> None:
     command = [
         sys.executable,
@@ -67,6 +68,7 @@ def test_its_own_test_passes(folder: Path) -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_it_forgets_when_it_is_tried_as_a_process(folder: Path, toy_home: Path) -> None:
     release = ("--release", "toy-world-5-public")
     scores = scores_of(palimpsest("try", str(folder), *release, "--backend", "process", "--json", home=toy_home))
