@@ -22,6 +22,7 @@ PIECE_BYTES = 4 << 20
 _WIDE = ("<u2", ">u2", "<i4", ">i4", "<i8", "<f2", "<f4", "<f8")
 _JOINED = (", ", ",", " ", "\n", ",\n", ",\n ", ",\n  ", ",\n    ", ",\n        ")
 _LZMA_BYTES = 128 << 20
+_BITE = 128
 _LOCAL_FILE = 30  # bytes of a zip's local header before its name
 #: How packed data begin: deflate at its four levels, gzip, zip, bzip2, xz, Zstandard.
 _MAGIC = BytesAhoCorasick(
@@ -102,7 +103,7 @@ def _opened(data: bytes, start: int, cap: int) -> bytes:
             name, extra = (int.from_bytes(head[at : at + 2], "little") for at in (26, 28))
             return _inflated(zlib.decompressobj(-15), packed[_LOCAL_FILE + name + extra :], cap)
         if head.startswith(b"\x28\xb5\x2f\xfd"):
-            return bytes(pa.CompressedInputStream(pa.BufferReader(packed), "zstd").read(cap))
+            return _streamed(pa.CompressedInputStream(pa.BufferReader(packed), "zstd"), cap)
         if head.startswith(b"BZh"):
             return bz2.BZ2Decompressor().decompress(packed, cap)
         if head.startswith(b"\xfd7z"):
@@ -110,6 +111,18 @@ def _opened(data: bytes, start: int, cap: int) -> bytes:
         return _inflated(zlib.decompressobj(47), packed, cap)
     except (zlib.error, OSError, EOFError, lzma.LZMAError, ValueError, pa.ArrowException):
         return b""
+
+
+def _streamed(stream: pa.NativeFile, cap: int) -> bytes:
+    """In small bites: the one that meets what follows the packed data fails, and takes nothing else with it."""
+    found: list[bytes] = []
+    try:
+        while cap > 0 and (bite := stream.read(_BITE)):
+            found.append(bite)
+            cap -= len(bite)
+    except OSError:
+        pass
+    return b"".join(found)
 
 
 def _inflated(inflate: zlib._Decompress, packed: memoryview, cap: int) -> bytes:

@@ -73,6 +73,7 @@ def methodology(request: HttpRequest) -> HttpResponse:
         "bits_end": math.ceil(math.log2((len(FailureCode) + len(FINAL)) * len(DURATION_STEPS))),
         "bits_clock": _ENDS_WATCHED * math.ceil(math.log2(settings.RUN_WALL_S / settings.RUN_POLL_S)),
         "n_codes": len(FailureCode),
+        "n_hidden_runs": settings.HIDDEN_RUNS_PER_RELEASE,
         "n_probes": n_probes,
         "bits_trace": math.ceil(trace_bits(front.release.probe_counts)) if front else 0,
     }
