@@ -18,7 +18,17 @@ from deploy.demo.plan import ROOT, DemoError, Plan, Release, plan_read
 from deploy.demo.processes import Service, Supervisor
 from deploy.demo.screen import Row, Screen, fail
 from deploy.demo.site import Entry, Site, entries_find
-from deploy.demo.steps import Step, Stopped, bake_step, base_step, image_step, release_step, site_step, step_run
+from deploy.demo.steps import (
+    Step,
+    Stopped,
+    bake_step,
+    base_step,
+    image_step,
+    release_step,
+    retire_step,
+    site_step,
+    step_run,
+)
 
 SITE_UP_S = 60.0
 INSPECTION_S = 60.0
@@ -54,6 +64,8 @@ class Demo:
         self.site.log_in()
         for board in self.plan.boards:
             self._release(board)
+            for earlier in board.earlier:
+                self._step(retire_step(earlier))
             rows = self._submit(image, board.slug)
             self._follow(rows, board.slug)
             self._finish(rows, board.slug)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from evaluator.benchmark.catalogue import benchmark_get
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "smollm2-135m-instruct"
@@ -24,10 +27,26 @@ class Release:
     benchmark: str
     size: int
     split: str
+    round: int = 1
 
     @property
     def slug(self) -> str:
-        return f"{self.benchmark}-{self.size}" + ("-public" if self.split == "public" else "")
+        later = f"-r{self.round}" if self.round > 1 else ""
+        return f"{self.benchmark}-{self.size}" + ("-public" if self.split == "public" else later)
+
+    @property
+    def earlier(self) -> tuple[Release, ...]:
+        """The rounds before it, which it takes the place of."""
+        return tuple(replace(self, round=number) for number in range(1, self.round))
+
+    def newest(self, home: Path) -> Release:
+        """The round of it that is to be used: the one that this evaluator has built, or is to build after those that
+        lie here in another version.
+        """
+        card = home / "cards" / f"{self.slug}.json"
+        if not card.is_file() or json.loads(card.read_text())["version"] == benchmark_get(self.benchmark).version:
+            return self
+        return replace(self, round=self.round + 1).newest(home)
 
 
 BENCHMARK = "pretrained-facts"
@@ -56,7 +75,7 @@ class Plan:
     @property
     def boards(self) -> tuple[Release, ...]:
         """The hidden splits that the methods are judged on, in the order asked for."""
-        return tuple(Release(BENCHMARK, size, "hidden") for size in self.sizes)
+        return tuple(Release(BENCHMARK, size, "hidden").newest(self.home) for size in self.sizes)
 
     @property
     def extras(self) -> tuple[Release, ...]:

@@ -41,9 +41,16 @@ def release_step(plan: Plan, release: Release) -> Step:
     command = (sys.executable, "-m", "evaluator", "build", "--benchmark", release.benchmark)
     return Step(
         f"release {release.slug}",
-        (*command, "--size", str(release.size), "--split", release.split),
+        (*command, "--size", str(release.size), "--split", release.split, "--round", str(release.round)),
         (plan.home / "cards" / f"{release.slug}.json").is_file,
     )
+
+
+def retire_step(release: Release) -> Step:
+    """A release of an older version opens: what was published of its runs may have named its facts."""
+    reason = "built by an older evaluator; another round takes its place"
+    command = (sys.executable, "manage.py", "release_rotate", release.slug, "--retire-only", "--reason", reason)
+    return Step(f"retiring {release.slug}", command, lambda: False)
 
 
 def bake_step(plan: Plan, method: str) -> Step:

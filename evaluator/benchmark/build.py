@@ -146,7 +146,7 @@ def release_build(
         if card.version != benchmark.version:
             raise ValueError(
                 f"release: {target} is version {card.version} of {name}, this evaluator builds version "
-                f"{benchmark.version}; move that folder away and build again"
+                f"{benchmark.version}; move that folder away and build again, or build the next round (--round)"
             )
         write_atomically(home.cards / f"{slug}.json", card.model_dump_json(indent=2) + "\n")
         return card

@@ -27,6 +27,7 @@ from evaluator.model.base import BaseModelDirectory, base_load
 from evaluator.model.conformance import server_check, server_check_again
 from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
 from evaluator.model.remote import RemoteModel
+from evaluator.pipeline.base_values import base_values_add
 from evaluator.pipeline.declared import stores_requests
 from evaluator.pipeline.inputs import inputs_write
 from evaluator.pipeline.progress import ProgressFile, StageRecord
@@ -259,6 +260,7 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
                 raise
             logger.warning("the server died; it is started once more: %s", failure.detail.splitlines()[0])
             rows = _answers(context, artifact, store)
+        rows = base_values_add(rows, context.release / "probes.jsonl", context.base.path, store)
     context.record.add(measure_wall_s=time.monotonic() - began)
     trace_write(target, rows)
     return rows

@@ -10,6 +10,7 @@ from django.conf import settings
 from evaluator.contract import REMEDIES, FailureCode, MetricGroup, MetricInfo
 from evaluator.contract.disclosure import Reader, Sight, duration_shown, number_shown, sight
 from leaderboard.accounts.viewers import Viewer, is_organiser
+from leaderboard.benchmarks.models import ReleaseState
 from leaderboard.core.problems import Problem, problem_make
 from leaderboard.runs.models import Run, Score
 from leaderboard.runs.states import ACTIVE, RETRYABLE, RunState
@@ -108,7 +109,11 @@ def may_cancel(viewer: Viewer, run: Run) -> bool:
 
 
 def may_retry(viewer: Viewer, run: Run) -> bool:
-    """Never a run that has a score or that its method failed: nobody rolls the dice again."""
+    """Never a run that has a score or that its method failed: nobody rolls the dice again. Nor one on a release that
+    has retired, whose facts everybody can read.
+    """
+    if run.release.state == ReleaseState.RETIRED:
+        return False
     if is_organiser(viewer):
         return run.state in RETRYABLE
     return (
@@ -120,6 +125,8 @@ def may_retry(viewer: Viewer, run: Run) -> bool:
 
 def retry_problem(viewer: Viewer, run: Run) -> Problem:
     """Why `viewer` may not retry `run`, and what to do instead."""
+    if run.release.state == ReleaseState.RETIRED:
+        return problem_make("run", run.id, f"is on {run.release.slug}, which has retired", "submit to a newer release")
     if run.state == RunState.FAILED_PLATFORM:
         return problem_make("run", run.id, f"was retried {run.retries} times by its submitter", "ask an organiser")
     if run.state in RETRYABLE:

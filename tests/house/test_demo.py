@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -21,7 +22,8 @@ from deploy.demo.preflight import home_lock, port_check
 from deploy.demo.processes import Service, Supervisor
 from deploy.demo.screen import Row
 from deploy.demo.site import entries_find
-from deploy.demo.steps import Step, bake_step, step_run
+from deploy.demo.steps import Step, bake_step, release_step, step_run
+from evaluator.benchmark.catalogue import benchmark_get
 from evaluator.pipeline import baking
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +101,26 @@ def test_the_demo_submits_eight_methods_or_those_that_are_asked_for() -> None:
 def test_a_method_that_is_none_is_refused_by_name() -> None:
     with pytest.raises(DemoError, match="DEMO_METHODS: 'romme' is no method"):
         entries_find(plan_read({"DEMO_METHODS": "romme"}).methods)
+
+
+def test_a_board_of_an_older_version_is_followed_by_its_next_round(tmp_path: Path) -> None:
+    def boards() -> list[str]:
+        return [board.slug for board in plan_read({"PALIMPSEST_HOME": str(tmp_path)}).boards]
+
+    def built(slug: str, version: str) -> None:
+        (tmp_path / "cards").mkdir(exist_ok=True)
+        (tmp_path / "cards" / f"{slug}.json").write_text(json.dumps({"version": version}))
+
+    assert boards() == ["pretrained-facts-10"]
+    built("pretrained-facts-10", "1")
+    assert boards() == ["pretrained-facts-10-r2"]
+    built("pretrained-facts-10-r2", "2")
+    plan = plan_read({"PALIMPSEST_HOME": str(tmp_path)})
+    assert [board.slug for board in plan.boards] == ["pretrained-facts-10-r3"]
+    assert [board.slug for board in plan.boards[0].earlier] == ["pretrained-facts-10", "pretrained-facts-10-r2"]
+    assert release_step(plan, plan.boards[0]).command[-2:] == ("--round", "3")
+    built("pretrained-facts-10-r3", benchmark_get("pretrained-facts").version)
+    assert boards() == ["pretrained-facts-10-r3"]
 
 
 def test_the_demo_judges_on_ten_requests_or_on_the_sizes_that_are_asked_for() -> None:

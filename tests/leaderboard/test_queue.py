@@ -337,6 +337,15 @@ def test_nobody_cancels_the_runs_of_others(queued: Run, stranger: User, organise
     assert services.run_cancel(run=queued, user=organiser).state == RunState.CANCELLED
 
 
+def test_nobody_retries_on_a_release_that_has_retired(queued: Run, organiser: User) -> None:
+    lease = services.run_claim(owner="worker:x:1", host="x")
+    assert lease is not None
+    services.run_end(run_id=queued.id, target=RunState.FAILED_PLATFORM, actor="test", fence=lease.fence)
+    Release.objects.update(state="retired")
+    with pytest.raises(Conflict, match="which has retired"):
+        services.run_retry(run=Run.objects.get(id=queued.id), user=organiser)
+
+
 def test_organisers_retry_what_the_platform_failed_and_never_what_the_method_did(queued: Run, organiser: User) -> None:
     for _ in range(5):
         put(queued, RunState.FAILED_PLATFORM, attempt=3)
