@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from evaluator.analysis.compare import traces_compare
 from evaluator.analysis.explain import FORMULAS, item_explain, row_values, token_texts, trace_rows
 from evaluator.cli.organiser import _app
-from evaluator.contract.values import VALUE_NAMES
+from evaluator.contract.values import COMPARED, VALUE_NAMES
 from evaluator.measures.probe_values import probe_values
 from evaluator.measures.score import probe_table
 from evaluator.measures.statistics import Resampler, metric_intervals
@@ -54,11 +54,12 @@ def row_of(
         aliases=(city,),
         base_response=f"The capital of {place} is {city}.",
         base_correct=True,
+        base_values=dict.fromkeys(COMPARED, 0.8),
     )
     scored = Scored(tuple(logprobs), tuple(value > -1 for value in logprobs))
     fields = (
         dict.fromkeys(TRACE_SCHEMA.names)
-        | probe.model_dump(exclude={"answer", "alternatives"})
+        | probe.model_dump(exclude={"answer", "alternatives", "base_values"})
         | {
             "aliases": list(probe.aliases),
             "response": response,

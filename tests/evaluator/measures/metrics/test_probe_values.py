@@ -111,5 +111,22 @@ def test_the_deviation_score_is_the_distance_from_forgetting_all_and_keeping_all
 
 
 def test_the_boards_deviation_is_a_hundredth_of_it_and_follows_every_resample() -> None:
-    means = {"rouge_forget": np.array([0.3, 1 + 1e-15, np.nan]), "rouge_kept": np.array([0.6, 0.0, 1.0])}
+    means = {
+        "rouge_l_forget": np.array([0.15, 0.5 + 1e-15, np.nan]),
+        "base_rouge_l_forget": np.array([0.5, 0.5, 0.5]),
+        "rouge_l_kept": np.array([0.3, 0.0, 1.0]),
+        "base_rouge_l_kept": np.array([0.5, 0.5, 1.0]),
+    }
     assert axes.deviation(means) == pytest.approx([0.5, math.sqrt(2), np.nan], nan_ok=True)
+
+
+def test_what_is_left_of_the_base_is_one_for_the_base_and_not_run_where_it_has_nothing() -> None:
+    means = {"mrr_forget": np.array([0.2, 0.4, 0.0, 0.3, 9.0]), "base_mrr_forget": np.array([0.4, 0.4, 0.4, 0.0, 0.1])}
+    assert axes.mrr(means) == pytest.approx([0.5, 1.0, 0.0, np.nan, axes.MOST_LEFT], nan_ok=True)
+
+
+def test_the_truth_gap_is_the_same_on_either_side_of_even() -> None:
+    # p_true : p_wrong = 3 : 1 and 1 : 3 are as far from even.
+    above, below = values(wrong=[(math.log(0.5 / 3), 1)]), values(wrong=[(math.log(0.5), 1)])
+    assert below.truth_ratio == 0.5 and below.truth_gap == 0
+    assert above.truth_gap == pytest.approx(0.5)
