@@ -7,7 +7,7 @@ anybody can find out by building. Ties are broken by the prior alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,11 @@ from evaluator.contract.values import names_of
 from evaluator.reidentify.candidates import Candidates, FloatArray
 from evaluator.reidentify.publication import Publication, Published
 
-#: Columns of the verbatim questions, which are worded as everybody can word them, and the value that each compares.
-VERBATIM: Mapping[str, str] = {"truth_ratio": "truth_gap"} | {
-    name: name for name in ("answer_probability", "extraction_strength", "exact_memorization", "mrr", "rouge_l")
-}
-#: Their versions from when they were the plain means of the value of that name, and not what is left of the base's.
+#: Columns that are made of one value of the verbatim questions, which are worded as everybody can word them. The truth
+#: ratio is none: it hangs on wrong answers that the secret has chosen.
+VERBATIM = ("answer_probability", "extraction_strength", "exact_memorization", "mrr", "rouge_l")
+#: Their versions from when they were the plain means of that value, and not what is left of the base's.
 PLAIN_MEANS = frozenset(f"{key}@{2 if key == 'extraction_strength' else 1}" for key in VERBATIM)
-#: Columns over all forget questions, whose hidden wordings nobody can ask; one in `WORDINGS` is the verbatim one.
-PARTLY_VERBATIM = ("fluency", "context")
-WORDINGS = 4
 MARKS, SHARES = names_of("mark"), names_of("share")
 #: Half a unit of the last decimal that is shown, as the variance of a rounding.
 ROUNDING = 0.01**2 / 12
@@ -127,14 +123,12 @@ def _gaussian(away: FloatArray, covariance: FloatArray) -> FloatArray:
 
 
 def _observed(seen: Seen) -> list[_Observed]:
-    found = [*_marks(seen), *_partly(seen)]
-    for column, compared in VERBATIM.items():
-        versions = {entry.score(column)[3] for entry in seen.hidden.entries.values()}
-        value = column if versions & PLAIN_MEANS else compared
-        own = seen.candidates.values(value)
+    found = _marks(seen)
+    for column in VERBATIM:
+        own = seen.candidates.values(column)
         if np.isnan(own).any():
             continue
-        means = [m for name in seen.hidden.entries if (m := _concluded(seen, name, column, value)) is not None]
+        means = [m for name in seen.hidden.entries if (m := _concluded(seen, name, column)) is not None]
         if means:
             # Entries tell of one and the same mean: the surest of them is taken, and no more is made of the others.
             mean, variance = min(means, key=lambda found: found[1])
@@ -155,18 +149,6 @@ def _marks(seen: Seen) -> list[_Observed]:
     return found
 
 
-def _partly(seen: Seen) -> Iterator[_Observed]:
-    """Means over all wordings: what the hidden ones add is noise to who can ask the verbatim one alone."""
-    for name in PARTLY_VERBATIM:
-        shown = seen.hidden.entries[BASE].score(name)[0] if BASE in seen.hidden.entries else None
-        own = seen.candidates.values(name)
-        if shown is None or np.isnan(own).any():
-            continue
-        typical, others = float(seen.prior @ own / seen.prior.sum()), WORDINGS - 1
-        noise = others * float(own.var()) / seen.hidden.card.size + WORDINGS**2 * ROUNDING
-        yield _Observed(own, WORDINGS * shown - others * typical, noise)
-
-
 def _spread(seen: Seen, column: str, own: FloatArray) -> list[_Observed]:
     """The mean square of the base's values, from the interval of its mean."""
     value, low, high, version = (seen.hidden.entries[BASE].score(column)) if BASE in seen.hidden.entries else _NOTHING
@@ -180,7 +162,7 @@ def _spread(seen: Seen, column: str, own: FloatArray) -> list[_Observed]:
 _NOTHING: tuple[None, None, None, str] = (None, None, None, "")
 
 
-def _concluded(seen: Seen, name: str, column: str, value: str) -> tuple[float, float] | None:
+def _concluded(seen: Seen, name: str, column: str) -> tuple[float, float] | None:
     """(mean, variance) of the base's mean, from a column of an entry. None where nothing follows.
 
     On the public split everybody sees how an entry's value of a fact follows from the base's: a + b · base, give or
@@ -192,7 +174,7 @@ def _concluded(seen: Seen, name: str, column: str, value: str) -> tuple[float, f
     if name == BASE:
         a, b, rest, n = 0.0, 1.0, 0.0, 1
     else:
-        pairs = _pairs(seen.public, name, value)
+        pairs = _pairs(seen.public, name, column)
         if len(pairs) < 4:
             return None
         base, entry = pairs[:, 0], pairs[:, 1]

@@ -107,7 +107,7 @@ def test_plain_means_of_the_base_name_more_than_chance(candidates: Candidates) -
 def test_what_is_left_of_the_base_names_nothing(candidates: Candidates) -> None:
     truths = draws(12)
     left = {key: (1.0, f"{key}@9") for key in VERBATIM}
-    assert {VERBATIM[key] for key in left} == set(COMPARED)
+    assert set(VERBATIM) <= set(COMPARED)
     hidden = [seen(candidates, {"base": published([], left)}) for _ in truths]
     assert p_of(candidates, by_means, hidden, truths) > 0.05
 
