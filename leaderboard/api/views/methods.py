@@ -60,7 +60,7 @@ class MethodViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.G
     queryset = Method.objects.none()
 
     def get_queryset(self) -> QuerySet[Method]:
-        return method_list(viewer=self.request.user)
+        return method_list(viewer=self.request.user).order_by("name", "slug")
 
     @extend_schema(responses=answers(MethodSerializer(many=True), errors=(400, 404)))
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
