@@ -18,6 +18,12 @@ def release_get(*, slug: str) -> Release:
     return Release.objects.get(slug=slug)
 
 
+def release_rounds(release: Release) -> list[Release]:
+    """The other rounds of a hidden release, the newest first."""
+    found = Release.objects.filter(benchmark=release.benchmark, size=release.size, split=release.split)
+    return list(found.exclude(pk=release.pk).order_by("-round"))
+
+
 def release_slugs_open_to_submit() -> list[str]:
     """Slugs that a submission may name."""
     return list(release_list(active_only=True).values_list("slug", flat=True))

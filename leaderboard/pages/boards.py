@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 from evaluator.contract.disclosure import HIDDEN_DECIMALS
 from leaderboard.benchmarks.models import Release
-from leaderboard.benchmarks.selectors import release_get
+from leaderboard.benchmarks.selectors import release_get, release_rounds
 from leaderboard.boards import exports, selectors
 from leaderboard.boards.compare import MAX_METHODS, comparison_build
 from leaderboard.boards.figures import forget_against_retain
@@ -91,6 +91,7 @@ def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
     entries, axes = entries_read(snapshot.shown), _axes(columns)
     context = {
         "release": snapshot.release,
+        "rounds": release_rounds(snapshot.release),
         "snapshot": snapshot,
         "latest": history[0] if history else snapshot,
         "history": history,

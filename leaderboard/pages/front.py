@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from evaluator.contract import FailureCode
 from evaluator.contract.disclosure import DURATION_STEPS, HIDDEN_DECIMALS, score_bits, trace_bits
 from evaluator.contract.values import HAR_FORMULA
+from leaderboard.benchmarks.models import ReleaseState
 from leaderboard.boards.selectors import BoardLine, board_list
 from leaderboard.boards.table import BoardQuery, Column, columns_read, entries_read, table_build
 from leaderboard.core.markdown import markdown_render
@@ -26,11 +27,18 @@ _ENDS_WATCHED = 2
 
 
 def _front_board(lines: list[BoardLine]) -> BoardLine | None:
-    """The board of the front page: a hidden split before a public one, then the fullest, then the newest."""
+    """The board of the front page: a hidden split before a public one, then one that has not retired, then the fullest,
+    then the newest.
+    """
     published = [line for line in lines if line.snapshot is not None]
     return max(
         published,
-        key=lambda line: (line.release.is_hidden, line.n_rows, line.snapshot.created_at if line.snapshot else 0),
+        key=lambda line: (
+            line.release.is_hidden,
+            line.release.state != ReleaseState.RETIRED,
+            line.n_rows,
+            line.snapshot.created_at if line.snapshot else 0,
+        ),
         default=None,
     )
 

@@ -50,6 +50,39 @@ def test_controls_are_marked(client: Client, board: BoardSnapshot) -> None:
     assert text(client).count('<tr class="is-control">') >= 1
 
 
+def test_boards_of_a_rotated_release_say_which_is_which(client: Client, board: BoardSnapshot) -> None:
+    first = board.release
+    fresh = Release.objects.get(pk=first.pk)
+    fresh.pk, fresh.slug, fresh.title, fresh.round = None, "toy-world-5-r2", "Toy world, round 2", 2
+    fresh.save(force_insert=True)
+    snapshot_make(fresh, [])
+    Release.objects.filter(slug=first.slug).update(state="retired")
+    old, new = text(client), client.get("/boards/toy-world-5-r2/").content.decode()
+    assert "<strong>Retired.</strong>" in old
+    assert "Round 2 has taken its place" in old
+    assert 'href="/boards/toy-world-5-r2/"' in old
+    assert "Round 2, with facts that no earlier round has used" in new
+    assert 'href="/boards/toy-world-5/">round 1' in new
+    assert "Toy world, round 2" in client.get("/").content.decode(), "the front page shows the one that is not retired"
+
+
+def test_a_false_declaration_and_repeated_tries_are_marked(client: Client, board: BoardSnapshot) -> None:
+    rows = [dict(row) for row in board.payload["rows"]]
+    rows[0] |= {"stores_forget_text": True, "declared_falsely": True, "tries": 4}
+    rows[1] |= {"stores_forget_text": True}
+    BoardSnapshot.objects.create(
+        release=board.release,
+        evaluator=board.evaluator,
+        revision=9,
+        payload=board.payload | {"rows": rows},
+        inputs_sha256="x",
+    )
+    html = text(client)
+    assert html.count(">false declaration<") == 1
+    assert html.count(">stores requests<") == 1
+    assert html.count("4 tries") == 1
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
