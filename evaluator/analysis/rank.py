@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +21,7 @@ from evaluator.measures.metrics.board import METRICS, FloatArray
 from evaluator.measures.score import probe_table, resampling_key
 from evaluator.measures.statistics import (
     Differences,
+    MetricIntervals,
     ProbeTable,
     Resampler,
     SeedVariance,
@@ -31,6 +35,9 @@ from evaluator.trace import TraceRow, is_sealed, is_withheld, trace_read, trace_
 
 #: The two axes of the forget-against-retain plot.
 PARETO_AXES = ("forgetting", "locality")
+#: An entry in which these are all the base's, give or take `INTACT_WITHIN`, has the knowledge still.
+INTACT = ("extraction_strength", "answer_probability")
+INTACT_WITHIN = 0.02
 #: What of a trace a ranking reads: not its primitives, which are most of it.
 COLUMNS = ("item_id", "subject_key", "kind", "condition", "base_correct", *VALUE_NAMES)
 #: The metric that ranks are made from.
@@ -49,12 +56,14 @@ class RankRun(BaseModel):
 
 
 class RankEntry(BaseModel):
-    """One submission; several runs are several seeds. `control: "base"` marks the untouched base, if it is there."""
+    """One submission; several runs are several seeds. A control is compared and not ranked; `control: "base"` marks the
+    untouched base, if it is there.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     id: str
-    control: Literal["base"] | None = None
+    control: Literal["base", "other"] | None = None
     runs: list[RankRun] = Field(min_length=1)
 
 
@@ -180,6 +189,60 @@ def _seeds(found: SeedVariance | None) -> SeedSpread | None:
     return SeedSpread(n=found.n, **{key: _rounded(variance**0.5) for key, variance in parts.items()})
 
 
+@dataclass(frozen=True)
+class Placing:
+    """Where an entry stands among those of its division; a control stands nowhere."""
+
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    tied_with: tuple[str, ...] = ()
+    pareto: bool = False
+    next: PairedDifference | None = None
+    order: tuple[bool, int, float, str] = (True, 0, 0.0, "")
+
+
+def _fields(names: Iterable[str], divisions: Mapping[str, str], controls: Collection[str]) -> list[list[str]]:
+    """The entries that are ranked together: weights, then systems. They are measured by different hands."""
+    return [
+        [name for name in names if divisions[name] == division and name not in controls]
+        for division in ("weights", "system")
+    ]
+
+
+def _placed(intervals: Mapping[str, MetricIntervals]) -> dict[str, Placing]:
+    """Ranks, ties, the front and the distance to the next within one field; tests are corrected for its pairs."""
+    if not intervals:
+        return {}
+    found = paired_differences(dict(intervals), RANKED)
+    ranks = rank_entries(intervals, found)
+    front = _pareto({name: tuple(one.value[axis] for axis in PARETO_AXES) for name, one in intervals.items()})
+    keys = {
+        name: (place.rank is None, place.rank or 0, -(intervals[name].value[RANKED] or 0.0), name)
+        for name, place in ranks.items()
+    }
+    order = sorted(keys, key=lambda name: keys[name])
+    following = dict(pairwise(order))
+    return {
+        name: Placing(
+            rank=ranks[name].rank,
+            rank_low=ranks[name].rank_low,
+            rank_high=ranks[name].rank_high,
+            tied_with=tuple(ranks[name].tied_with),
+            pareto=name in front,
+            next=_difference(found, name, following.get(name)),
+            order=keys[name],
+        )
+        for name in order
+    }
+
+
+def _intact(values: Mapping[str, float | None]) -> bool:
+    """Whether what is left of the base is all of it."""
+    left = [values.get(key) for key in INTACT]
+    return all(value is not None and not math.isnan(value) and abs(value - 1) <= INTACT_WITHIN for value in left)
+
+
 def rank(spec: RankSpec, home: Home) -> Ranking:
     """Columns, ranked entries, paired differences and the minimum detectable difference; see docs/statistics.md.
 
@@ -197,18 +260,19 @@ def rank(spec: RankSpec, home: Home) -> Ranking:
     intervals = board_intervals(tables, resampler, keep=paired)
     differences = {name: paired_differences(intervals, name) for name in paired}
     overall = differences[RANKED]
-    ranks = rank_entries(intervals, overall)
-    front = _pareto({name: tuple(found.value[axis] for axis in PARETO_AXES) for name, found in intervals.items()})
-    order = sorted(
-        intervals,
-        key=lambda name: (ranks[name].rank is None, ranks[name].rank or 0, -(intervals[name].value[RANKED] or 0), name),
-    )
+    controls = {entry.id for entry in spec.entries if entry.control}
+    fields = _fields(intervals, {name: cards[name][0].division for name in intervals}, controls)
+    ranked: dict[str, Placing] = dict.fromkeys(controls, Placing())
+    for names in fields:
+        ranked |= _placed({name: intervals[name] for name in names})
+    order = [name for names in fields for name in sorted(names, key=lambda name: ranked[name].order)]
+    order += sorted(controls, key=lambda name: (-(intervals[name].value[RANKED] or 0), name))
     columns = cards[spec.entries[0].id][0].metrics
     shown = [info.key for info in columns if info.group is not MetricGroup.COST]
     base = next((entry.id for entry in spec.entries if entry.control == "base"), None)
     entries = []
-    for place, name in enumerate(order):
-        found = intervals[name]
+    for name in order:
+        found, place = intervals[name], ranked[name]
         scores = {
             key: BoardScore(
                 value=score_shown(found.value[key]), low=score_shown(found.low[key]), high=score_shown(found.high[key])
@@ -218,15 +282,16 @@ def rank(spec: RankSpec, home: Home) -> Ranking:
         entries.append(
             RankedEntry(
                 id=name,
-                rank=ranks[name].rank,
-                rank_low=ranks[name].rank_low,
-                rank_high=ranks[name].rank_high,
-                tied_with=tuple(ranks[name].tied_with),
-                pareto=name in front,
+                rank=place.rank,
+                rank_low=place.rank_low,
+                rank_high=place.rank_high,
+                tied_with=place.tied_with,
+                pareto=place.pareto,
+                knowledge_intact=name != base and _intact(found.value),
                 scores=scores | _costs(cards[name]),
                 differences=PairedDifferences(
                     base=_difference(overall, name, base),
-                    next=_difference(overall, name, order[place + 1] if place + 1 < len(order) else None),
+                    next=place.next,
                 ),
                 seed_spread=_seeds(seed_variance(runs[name])),
             )

@@ -68,11 +68,16 @@ class Pairs(_Read):
 class Placed(_Read):
     """What the ranking says of an entry. A new attribute of it is a field here and a line in `analysis/rank.py`."""
 
-    rank: int | None = Field(None, description="None for an entry without an overall score. Ties share a rank.")
+    rank: int | None = Field(
+        None, description="Within its division. None for a control, and without an overall score. Ties share a rank."
+    )
     rank_low: int | None = None
     rank_high: int | None = None
     tied_with: tuple[str, ...] = Field((), description="Submissions that it cannot be told apart from.")
-    pareto: bool = Field(False, description="On the front of forgetting against locality.")
+    pareto: bool = Field(False, description="On its division's front of forgetting against locality.")
+    knowledge_intact: bool = Field(
+        False, description="Extraction strength and answer probability are the base's own: nothing was erased."
+    )
     scores: Mapping[str, BoardScore] = Field(default_factory=dict, description="By the key of a column.")
     differences: PairedDifferences = PairedDifferences()
     seed_spread: SeedSpread | None = None

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,7 +94,9 @@ def _evaluator_newest(release: Release) -> str:
 
 
 def _runs(release: Release, evaluator: str) -> list[Run]:
-    """What the board is made of: scored runs of submissions that were not withdrawn."""
+    """What the board is made of: scored runs of each method's newest submission that was scored here and not withdrawn.
+    Nobody picks the best of several: the one that its author sent last is the one that stands.
+    """
     found = Run.objects.filter(
         release=release,
         state=RunState.SCORED,
@@ -102,12 +105,23 @@ def _runs(release: Release, evaluator: str) -> list[Run]:
         trace__isnull=False,
     )
     whole = found.select_related("submission__method", "submission__submitter", "release", "trace")
-    return list(whole.order_by("submission_id", "seed"))
+    runs = list(whole.order_by("submission_id", "seed"))
+    newest: dict[int, Submission] = {}
+    for run in runs:
+        known = newest.setdefault(run.submission.method_id, run.submission)
+        if (run.submission.created_at, run.submission_id) > (known.created_at, known.id):
+            newest[run.submission.method_id] = run.submission
+    return [run for run in runs if run.submission_id == newest[run.submission.method_id].id]
 
 
 def _inputs_sha256(runs: list[Run]) -> str:
     text = "\n".join(f"{run.id} {run.trace.sha256} {run.submission.method.slug}" for run in runs)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _control(ident: str, controls: Collection[str], base: str | None) -> dict[str, str]:
+    """How the evaluator is told that an entry is a fixed point."""
+    return {"control": "base" if ident == base else "other"} if ident in controls else {}
 
 
 def _rank(release: Release, evaluator: str, runs: list[Run]) -> Ranking:
@@ -123,8 +137,9 @@ def _rank(release: Release, evaluator: str, runs: list[Run]) -> Ranking:
             by_submission[run.submission_id].append({"trace": str(trace), "scorecard": str(scorecard)})
         spec, out = folder / "spec.json", folder / "out.json"
         base = _base_submission(runs)
+        controls = {run.submission_id for run in runs if run.submission.method.kind == Kind.CONTROL}
         entries = [
-            {"id": ident, "runs": files} | ({"control": "base"} if ident == base else {})
+            {"id": ident, "runs": files} | _control(ident, controls, base)
             for ident, files in sorted(by_submission.items())
         ]
         spec.write_text(

@@ -40,6 +40,11 @@ class Entry(BoardRow):
         return self.kind == "control"
 
     @property
+    def section(self) -> int:
+        """Where it stands in the order of ranks, as a place in `SECTIONS`: divisions are ranked apart, controls not."""
+        return 2 if self.is_control else 0 if self.division == "weights" else 1
+
+    @property
     def rank_interval(self) -> str:
         """`1–2`, or nothing where the rank is certain or there is none."""
         if self.rank_low is None or self.rank_high is None or self.rank_low == self.rank_high:
@@ -58,6 +63,12 @@ class Entry(BoardRow):
 
 
 _NO_SCORE = BoardScore()
+#: What a board shows one below the other when it stands in the order of ranks.
+SECTIONS = (
+    ("Weights", "the evaluator generates from the tensors that a method left"),
+    ("Systems", "a method's own server answers"),
+    ("Controls", "fixed points to read the others by; they have no rank"),
+)
 
 
 def columns_read(payload: Mapping[str, Any]) -> tuple[Column, ...]:
@@ -156,7 +167,7 @@ class BoardQuery:
             return sorted(kept, key=lambda entry: (entry.method.casefold(), entry.submission), reverse=backwards)
         if key == "rank":
             ranked = sorted((e for e in kept if e.rank is not None), key=lambda e: e.rank or 0, reverse=backwards)
-            return ranked + [entry for entry in kept if entry.rank is None]
+            return sorted(ranked + [entry for entry in kept if entry.rank is None], key=lambda e: e.section)
         direction = next(column.direction for column in columns if column.key == key)
         there = [entry for entry in kept if entry.score(key).value is not None]
         best_first = sorted(there, key=lambda e: e.score(key).value or 0.0, reverse=direction == "up")
@@ -207,13 +218,30 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Section:
+    """Rows that stand together; no label where the order is not that of ranks."""
+
+    label: str
+    note: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
 class Table:
-    """A board ready to be written down: heads, groups and rows of cells."""
+    """A board ready to be written down: heads, groups, and rows of cells in sections."""
 
     heads: list[Head]
     groups: list[tuple[str, int]]
-    rows: list[Row]
+    sections: list[Section]
     total: int
+
+    def first(self, count: int) -> Table:
+        """The first rows of each section."""
+        return replace(self, sections=[replace(section, rows=section.rows[:count]) for section in self.sections])
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for section in self.sections for row in section.rows]
 
 
 def table_build(*, query: BoardQuery, columns: tuple[Column, ...], entries: tuple[Entry, ...]) -> Table:
@@ -244,7 +272,14 @@ def table_build(*, query: BoardQuery, columns: tuple[Column, ...], entries: tupl
         for entry in query.select(entries, columns)
     ]
     groups = [(label, len(list(items))) for label, items in groupby(shown, key=lambda column: column.group_label)]
-    return Table(heads=heads, groups=groups, rows=rows, total=len(entries))
+    return Table(heads=heads, groups=groups, sections=_sections(query, rows), total=len(entries))
+
+
+def _sections(query: BoardQuery, rows: list[Row]) -> list[Section]:
+    if query.sort.lstrip("-") != "rank":
+        return [Section("", "", rows)]
+    parts = groupby(rows, key=lambda row: row.entry.section)
+    return [Section(*SECTIONS[place], list(members)) for place, members in parts]
 
 
 def _cell(column: Column, entry: Entry, *, best: float | None, starts: bool) -> Cell:

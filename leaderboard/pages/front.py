@@ -21,7 +21,7 @@ from leaderboard.core.markdown import markdown_render
 from leaderboard.runs.states import FINAL
 
 _HOME_COLUMNS = ("overall", "forgetting", "locality", "har")
-_HOME_ROWS = 8
+_HOME_ROWS = 5
 #: Ends that only a watch shows: that of the unlearning, and that of the measuring, which a server can draw out.
 _ENDS_WATCHED = 2
 
@@ -56,7 +56,7 @@ def home(request: HttpRequest) -> HttpResponse:
         table = table_build(query=query, columns=columns, entries=entries)
         controls = [entry.score("overall").value for entry in entries if entry.is_control]
         reference = max((value for value in controls if value is not None), default=None)
-        del table.rows[_HOME_ROWS:]
+        table = table.first(_HOME_ROWS)
     context = {"lines": lines, "front": front, "table": table, "reference": reference}
     return render(request, "core/home.html", context)
 

@@ -67,6 +67,27 @@ def test_a_method_that_is_no_control_is_not_taken_for_the_base(submit: Submit, p
     assert [row["differences"]["base"] for row in snapshot.payload["rows"]] == [None, None]
 
 
+def test_of_a_method_the_version_that_was_sent_last_stands_and_tries_are_counted(
+    submit: Submit, public: Release, user: User, organiser: User
+) -> None:
+    best = submit(public, name="Tuned", hparams={"value": 0.75})
+    last = submit(public, name="Tuned", version="2", hparams={"value": 0.25})
+    other = submit(public, name="Other", hparams={"value": 0.5})
+    submit(public, name="Reference", by=organiser, hparams={"value": 0.4})
+    worker.work_until_empty()
+    snapshot = board_publish(release_slug=public.slug)
+    assert snapshot is not None
+    tries = {row["submission"]: row["tries"] for row in snapshot.payload["rows"]}
+    assert best.id not in tries
+    assert (tries[last.id], tries[other.id]) == (3, 3)
+    assert sorted(tries.values()) == [0, 3, 3], "an organiser's entries are no tries"
+    submission_withdraw(submission=last, user=user)
+    again = board_publish(release_slug=public.slug)
+    assert again is not None
+    tries = {row["submission"]: row["tries"] for row in again.payload["rows"]}
+    assert tries[best.id] == 3, "a withdrawn try has been one"
+
+
 def test_a_hidden_board_has_withheld_numbers(submit: Submit, hidden: Release) -> None:
     scored(submit, hidden, 0.123456789)
     snapshot = board_publish(release_slug=hidden.slug)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from evaluator.analysis.rank import RankSpec, rank
+from evaluator.analysis.rank import INTACT, RankSpec, rank
 from evaluator.contract import Scorecard
 from evaluator.home import Home
 from evaluator.measures.metrics.board import COSTS, METRICS
@@ -31,7 +31,9 @@ class Bench:
         self.folder = folder
         self.count = 0
 
-    def run(self, table: ProbeTable, *, release: str = "r-20") -> dict[str, str]:
+    def run(
+        self, table: ProbeTable, *, release: str = "r-20", division: Literal["weights", "system"] = "weights"
+    ) -> dict[str, str]:
         self.count += 1
         trace, card = self.folder / f"{self.count}.parquet", self.folder / f"{self.count}.json"
         rows = [
@@ -48,7 +50,7 @@ class Bench:
                 release=release,
                 evaluator="1",
                 seed=0,
-                division="weights",
+                division=division,
                 stores_forget_text=False,
                 metrics=(*(metric.info() for metric in METRICS), *COSTS),
                 scores=(),
@@ -137,12 +139,49 @@ def test_what_was_not_run_comes_last_and_is_compared_with_nothing(bench: Bench, 
     broken = FAIR.draw(np.random.default_rng(1))
     broken.values["har"][:] = np.nan
     board = bench.rank([{"id": "a-broken", "runs": [bench.run(broken)]}, *entries])
-    last = board["entries"][-1]
+    last = board["entries"][-2]
+    assert board["entries"][-1]["id"] == "base"
     assert last["id"] == "a-broken" and last["rank"] is None and last["scores"]["overall"]["value"] is None
     assert last["differences"] == {"base": None, "next": None}
-    assert board["entries"][-2]["differences"]["next"] is None
+    assert board["entries"][-3]["differences"]["next"] is None
     assert "a-broken" not in board["pairs"]["overall"]["ids"]
     assert "a-broken" in board["pairs"]["locality"]["ids"]
+
+
+def test_weights_and_systems_are_ranked_apart_and_controls_not_at_all(bench: Bench) -> None:
+    rng = np.random.default_rng(3)
+    entries = [
+        {"id": "guard", "control": "other", "runs": [bench.run(GOOD.draw(rng), division="system")]},
+        {"id": "server", "runs": [bench.run(GOOD.draw(rng), division="system")]},
+        {"id": "slow-server", "runs": [bench.run(BASE.draw(rng), division="system")]},
+        {"id": "edit", "runs": [bench.run(FAIR.draw(rng))]},
+        {"id": "base", "control": "base", "runs": [bench.run(BASE.draw(rng))]},
+    ]
+    board = bench.rank(entries)
+    placed = [(entry["id"], entry["rank"]) for entry in board["entries"]]
+    assert placed == [("edit", 1), ("server", 1), ("slow-server", 2), ("guard", None), ("base", None)]
+    by_id = {entry["id"]: entry for entry in board["entries"]}
+    assert by_id["edit"]["differences"]["next"] is None, "the next is one of the same division"
+    assert by_id["server"]["differences"]["next"]["id"] == "slow-server"
+    assert by_id["guard"]["tied_with"] == []
+    assert by_id["guard"]["differences"]["base"]["value"] > 0, "controls are compared all the same"
+    assert not by_id["guard"]["pareto"]
+    assert by_id["edit"]["pareto"]
+
+
+def test_an_entry_that_has_all_that_the_base_had_says_that_the_knowledge_is_intact(bench: Bench) -> None:
+    rng = np.random.default_rng(4)
+
+    def table(share: float) -> ProbeTable:
+        found = GOOD.draw(rng)
+        for name in INTACT:
+            found.values[f"base_{name}"][:] = 0.5
+            found.values[name][:] = 0.5 * share
+        return found
+
+    whole, half = bench.run(table(1.0), division="system"), bench.run(table(0.5), division="system")
+    board = bench.rank([{"id": "guard", "runs": [whole]}, {"id": "edit", "runs": [half]}])
+    assert {entry["id"]: entry["knowledge_intact"] for entry in board["entries"]} == {"guard": True, "edit": False}
 
 
 def test_a_board_of_nobody_and_of_one_are_boards(bench: Bench, entries: list[dict[str, Any]]) -> None:

@@ -29,8 +29,11 @@ def text(client: Client, query: str = "") -> str:
     return response.content.decode()
 
 
-def test_rows_come_in_ranking_order_and_unranked_ones_last(client: Client, board: BoardSnapshot) -> None:
-    assert names(client) == ["Good edit", "=HYPERLIN", "Retrieval", "Refuse ev", "Half meas"]
+def test_rows_stand_in_divisions_by_rank_and_controls_last(client: Client, board: BoardSnapshot) -> None:
+    assert names(client) == ["Good edit", "=HYPERLIN", "Half meas", "Retrieval", "Refuse ev"]
+    sections = re.findall(r'scope="rowgroup">(\w+)', text(client))
+    assert sections == ["Weights", "Systems", "Controls"]
+    assert re.findall(r'scope="rowgroup">(\w+)', text(client, "?sort=forgetting")) == []
 
 
 def test_a_shared_rank_and_its_interval_are_written(client: Client, board: BoardSnapshot) -> None:
@@ -69,7 +72,7 @@ def test_boards_of_a_rotated_release_say_which_is_which(client: Client, board: B
 def test_a_false_declaration_and_repeated_tries_are_marked(client: Client, board: BoardSnapshot) -> None:
     rows = [dict(row) for row in board.payload["rows"]]
     rows[0] |= {"stores_forget_text": True, "declared_falsely": True, "tries": 4}
-    rows[1] |= {"stores_forget_text": True}
+    rows[1] |= {"stores_forget_text": True, "knowledge_intact": True}
     BoardSnapshot.objects.create(
         release=board.release,
         evaluator=board.evaluator,
@@ -81,6 +84,7 @@ def test_a_false_declaration_and_repeated_tries_are_marked(client: Client, board
     assert html.count(">false declaration<") == 1
     assert html.count(">stores requests<") == 1
     assert html.count("4 tries") == 1
+    assert html.count(">knowledge intact<") == 1
 
 
 @pytest.mark.parametrize(
@@ -91,11 +95,11 @@ def test_a_false_declaration_and_repeated_tries_are_marked(client: Client, board
         ("?sort=over_refusal", ["Retrieval", "Good edit", "=HYPERLIN", "Refuse ev", "Half meas"]),
         ("?sort=-over_refusal", ["Refuse ev", "=HYPERLIN", "Good edit", "Retrieval", "Half meas"]),
         ("?sort=method", ["=HYPERLIN", "Good edit", "Half meas", "Refuse ev", "Retrieval"]),
-        ("?sort=-rank", ["Refuse ev", "Retrieval", "Good edit", "=HYPERLIN", "Half meas"]),
-        ("?sort=nonsense", ["Good edit", "=HYPERLIN", "Retrieval", "Refuse ev", "Half meas"]),
+        ("?sort=-rank", ["Good edit", "=HYPERLIN", "Half meas", "Retrieval", "Refuse ev"]),
+        ("?sort=nonsense", ["Good edit", "=HYPERLIN", "Half meas", "Retrieval", "Refuse ev"]),
         ("?division=system", ["Retrieval"]),
         ("?kind=control", ["Refuse ev"]),
-        ("?controls=off", ["Good edit", "=HYPERLIN", "Retrieval", "Half meas"]),
+        ("?controls=off", ["Good edit", "=HYPERLIN", "Half meas", "Retrieval"]),
         ("?q=GOOD", ["Good edit"]),
         ("?q=nobody", []),
     ],
