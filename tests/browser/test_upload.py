@@ -15,7 +15,7 @@ from tests.evaluator.sandbox.archives import oci_files, sha256, tar
 MANIFEST = """contract = 1
 name = "Uploaded through the page"
 version = "1"
-kind = "control"
+kind = "editing"
 division = "weights"
 authors = ["Mary"]
 """

@@ -109,7 +109,7 @@ def real_submission(real_site: Site, tmp_path: Path) -> dict[str, object]:
         "contract": 1,
         "name": "Slow copy",
         "version": "1",
-        "kind": "control",
+        "kind": "editing",
         "division": "weights",
         "authors": ["Palimpsest"],
         "hparams": {"sleep_s": 4, "journal": str(tmp_path / "journal")},

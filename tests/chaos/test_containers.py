@@ -123,7 +123,7 @@ def test_containers_struck_in_unlearn_and_in_serve_and_the_run_is_scored_all_the
     site, sandbox = container_site, PodmanSandbox(container_site.home)
     manifest = manifest_make(
         name="Refuse everything",
-        kind="control",
+        kind="in-context",
         division="system",
         run={"args": ["--method", "refuse_everything"]},
     )
