@@ -26,6 +26,10 @@ RELEASES = 3
 def trial(toy_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Trial:
     """Three drawn releases of the toy world with the untouched base on each."""
     folder = tmp_path_factory.mktemp("trial")
+    for number in range(1, RELEASES + 1):  # secrets of this test: at 1 % one draw in a hundred beats chance by chance
+        secret = folder / f"release-{number}" / "home" / "secret"
+        secret.mkdir(parents=True)
+        (secret / "hidden.seed").write_text(f"{number:064x}\n")
     return Trial(Home(toy_home), folder, "toy-world", 5, RELEASES, ENTRIES, threads=1)
 
 
