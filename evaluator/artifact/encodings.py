@@ -85,7 +85,8 @@ class Unpacker:
         digits, start = data.translate(_DIGITS), -1
         while (start := digits.find(_RUN, start + 1)) >= 0:
             end = found if (found := digits.find(b" ", start)) >= 0 else len(digits)
-            yield from self._taken(base64.b64decode(data[start : start + (end - start) // 4 * 4]))
+            for begin in range(start, start + 4):  # what stands before may look like digits too, and shift them
+                yield from self._taken(base64.b64decode(data[begin : begin + (end - begin) // 4 * 4]))
             start = end
 
     def _taken(self, piece: bytes) -> Iterator[bytes]:

@@ -84,7 +84,12 @@ def stores(tmp_path: Path, data: bytes) -> bool:
         pytest.param(lambda: lzma.compress(TEXT), id="xz"),
         pytest.param(lambda: pa.compress(TEXT, "zstd", asbytes=True), id="zstd"),
         pytest.param(lambda: zipped(TEXT), id="zip"),
-        pytest.param(lambda: base64.b64encode(gzip.compress(TEXT)), id="gzip in base64"),
+        *(
+            pytest.param(
+                lambda n=n: b" " + b"A" * n + base64.b64encode(gzip.compress(TEXT)), id=f"gzip in base64 after {n}"
+            )
+            for n in range(4)
+        ),
         pytest.param(lambda: json.dumps([encode(r.texts[1]) for r in REQUESTS]).encode(), id="token ids as JSON"),
         pytest.param(lambda: json.dumps([IDS], indent=2).encode(), id="token ids as indented JSON"),
         *(
