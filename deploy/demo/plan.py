@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evaluator.benchmark.catalogue import benchmark_get
+from evaluator.benchmark.catalogue import benchmark_get, release_slug
+from evaluator.benchmark.secret import Split
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "smollm2-135m-instruct"
@@ -26,13 +27,12 @@ class Release:
 
     benchmark: str
     size: int
-    split: str
+    split: Split
     round: int = 1
 
     @property
     def slug(self) -> str:
-        later = f"-r{self.round}" if self.round > 1 else ""
-        return f"{self.benchmark}-{self.size}" + ("-public" if self.split == "public" else later)
+        return release_slug(self.benchmark, self.size, self.split, self.round)
 
     @property
     def earlier(self) -> tuple[Release, ...]:

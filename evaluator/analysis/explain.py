@@ -164,7 +164,7 @@ def row_values(row: TraceRow) -> dict[str, float | None]:
     span = (row["answer_start"] or 0, len(logprobs) if row["answer_end"] is None else row["answer_end"])
     found = probe_values(probe, row["response"], scored, span, tuple(each)[1:])
     found["logprob_sum"] = total
-    if row.get("truth_gap") is None is not found["truth_gap"]:  # traces from before evaluator 0.5 have none
+    if row.get("truth_gap") is None and found["truth_gap"] is not None:  # traces from before evaluator 0.5 have none
         del found["truth_gap"]
     return found if named else {name: value for name, value in found.items() if name not in ("context", "har")}
 

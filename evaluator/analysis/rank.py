@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evaluator.benchmark.secret import release_sealing
 from evaluator.contract import BoardScore, MetricGroup, RankedEntry, Ranking, Scorecard
-from evaluator.contract.board import PairedDifference, PairedDifferences, Pairs, SeedSpread
+from evaluator.contract.board import PairedDifference, PairedDifferences, Pairs, Placed, SeedSpread
 from evaluator.contract.disclosure import HIDDEN_DECIMALS, pair_shown, score_shown
 from evaluator.contract.values import VALUE_NAMES
 from evaluator.home import Home
@@ -189,19 +188,6 @@ def _seeds(found: SeedVariance | None) -> SeedSpread | None:
     return SeedSpread(n=found.n, **{key: _rounded(variance**0.5) for key, variance in parts.items()})
 
 
-@dataclass(frozen=True)
-class Placing:
-    """Where an entry stands among those of its division; a control stands nowhere."""
-
-    rank: int | None = None
-    rank_low: int | None = None
-    rank_high: int | None = None
-    tied_with: tuple[str, ...] = ()
-    pareto: bool = False
-    next: PairedDifference | None = None
-    order: tuple[bool, int, float, str] = (True, 0, 0.0, "")
-
-
 def _fields(names: Iterable[str], divisions: Mapping[str, str], controls: Collection[str]) -> list[list[str]]:
     """The entries that are ranked together: weights, then systems. They are measured by different hands."""
     return [
@@ -210,28 +196,28 @@ def _fields(names: Iterable[str], divisions: Mapping[str, str], controls: Collec
     ]
 
 
-def _placed(intervals: Mapping[str, MetricIntervals]) -> dict[str, Placing]:
-    """Ranks, ties, the front and the distance to the next within one field; tests are corrected for its pairs."""
+def _placed(intervals: Mapping[str, MetricIntervals]) -> dict[str, Placed]:
+    """Ranks, ties, the front and the distance to the next within one field, in the order of ranks; tests are corrected
+    for its pairs.
+    """
     if not intervals:
         return {}
-    found = paired_differences(dict(intervals), RANKED)
+    found = paired_differences(intervals, RANKED)
     ranks = rank_entries(intervals, found)
     front = _pareto({name: tuple(one.value[axis] for axis in PARETO_AXES) for name, one in intervals.items()})
-    keys = {
-        name: (place.rank is None, place.rank or 0, -(intervals[name].value[RANKED] or 0.0), name)
-        for name, place in ranks.items()
-    }
-    order = sorted(keys, key=lambda name: keys[name])
+    order = sorted(
+        intervals,
+        key=lambda name: (ranks[name].rank is None, ranks[name].rank or 0, -(intervals[name].value[RANKED] or 0), name),
+    )
     following = dict(pairwise(order))
     return {
-        name: Placing(
+        name: Placed(
             rank=ranks[name].rank,
             rank_low=ranks[name].rank_low,
             rank_high=ranks[name].rank_high,
             tied_with=tuple(ranks[name].tied_with),
             pareto=name in front,
-            next=_difference(found, name, following.get(name)),
-            order=keys[name],
+            differences=PairedDifferences(next=_difference(found, name, following.get(name))),
         )
         for name in order
     }
@@ -262,17 +248,18 @@ def rank(spec: RankSpec, home: Home) -> Ranking:
     overall = differences[RANKED]
     controls = {entry.id for entry in spec.entries if entry.control}
     fields = _fields(intervals, {name: cards[name][0].division for name in intervals}, controls)
-    ranked: dict[str, Placing] = dict.fromkeys(controls, Placing())
+    ranked: dict[str, Placed] = {}
     for names in fields:
         ranked |= _placed({name: intervals[name] for name in names})
-    order = [name for names in fields for name in sorted(names, key=lambda name: ranked[name].order)]
-    order += sorted(controls, key=lambda name: (-(intervals[name].value[RANKED] or 0), name))
+    ranked |= {
+        name: Placed() for name in sorted(controls, key=lambda name: (-(intervals[name].value[RANKED] or 0), name))
+    }
     columns = cards[spec.entries[0].id][0].metrics
     shown = [info.key for info in columns if info.group is not MetricGroup.COST]
     base = next((entry.id for entry in spec.entries if entry.control == "base"), None)
     entries = []
-    for name in order:
-        found, place = intervals[name], ranked[name]
+    for name, place in ranked.items():
+        found = intervals[name]
         scores = {
             key: BoardScore(
                 value=score_shown(found.value[key]), low=score_shown(found.low[key]), high=score_shown(found.high[key])
@@ -282,18 +269,15 @@ def rank(spec: RankSpec, home: Home) -> Ranking:
         entries.append(
             RankedEntry(
                 id=name,
-                rank=place.rank,
-                rank_low=place.rank_low,
-                rank_high=place.rank_high,
-                tied_with=place.tied_with,
-                pareto=place.pareto,
-                knowledge_intact=name != base and _intact(found.value),
-                scores=scores | _costs(cards[name]),
-                differences=PairedDifferences(
-                    base=_difference(overall, name, base),
-                    next=place.next,
-                ),
-                seed_spread=_seeds(seed_variance(runs[name])),
+                **dict(place)
+                | {
+                    "knowledge_intact": name != base and _intact(found.value),
+                    "scores": scores | _costs(cards[name]),
+                    "differences": PairedDifferences(
+                        base=_difference(overall, name, base), next=place.differences.next
+                    ),
+                    "seed_spread": _seeds(seed_variance(runs[name])),
+                },
             )
         )
     return Ranking(

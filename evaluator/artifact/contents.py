@@ -25,6 +25,8 @@ ALPHA = 0.001
 _AROUND = 10
 #: Fewer tokens than this are no text.
 _LEAST_TOKENS = 5
+#: Shorter subjects stand anywhere.
+_LEAST_SUBJECT_BYTES = 5
 _CHUNK = 64 << 20
 #: So much packed data of an artifact is unpacked.
 _UNPACKED_BYTES = 256 << 20
@@ -71,16 +73,17 @@ def contents_search(
     needles: dict[bytes, tuple[Evidence, str]] = {}
     for fact in (*others, *requests):
         for evidence, form in _forms(fact, encode):
-            if len(form) >= (LEAST_BYTES if evidence == "text" else 5):
+            if len(form) >= (LEAST_BYTES if evidence == "text" else _LEAST_SUBJECT_BYTES):
                 needles[form] = (evidence, fact.name)
     marks = list(needles.values())
     search = BytesAhoCorasick(list(needles), implementation=Implementation.DFA)
     overlap = max(map(len, needles), default=1) - 1
     unpacker = Unpacker(_UNPACKED_BYTES)
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MARK):
+        name = path.relative_to(folder).as_posix()
         for data in _pieces(path, overlap, unpacker):
             for index, _, _ in search.find_matches_as_indexes(data, overlapping=True):
-                found.setdefault(marks[index], path.relative_to(folder).as_posix())
+                found.setdefault(marks[index], name)
     return Contents(
         _of(found, {fact.name for fact in requests}),
         _of(found, {fact.name for fact in others}),

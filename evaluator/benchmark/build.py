@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from evaluator.attacks import ModelAttack, PromptAttack, attack_get
 from evaluator.benchmark.bases import base_prepare
-from evaluator.benchmark.catalogue import Benchmark, benchmark_get
+from evaluator.benchmark.catalogue import Benchmark, benchmark_get, release_slug
 from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.own import own_added
 from evaluator.benchmark.pool import POOL_SHARE, Plan, Pool, candidates_of, parts_of
@@ -43,12 +43,6 @@ ALTERNATIVES = 4
 #: Utility items of a release: a few seconds of a run on two cores.
 UTILITY_CHOICES = 120
 UTILITY_TEXTS = 12
-
-
-def release_slug(benchmark: str, size: int, split: Split, round_: int = 1) -> str:
-    if split == "public":
-        return f"{benchmark}-{size}-public"
-    return f"{benchmark}-{size}" + (f"-r{round_}" if round_ > 1 else "")
 
 
 def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes) -> list[str]:
@@ -190,17 +184,24 @@ def base_lm(base: BaseModelDirectory, threads: int, primitives: Path | None = No
     """The base model itself as a model under test; what it answers is kept in the file `primitives`."""
     import torch  # noqa: PLC0415 - loads torch
 
+    torch.set_num_threads(threads)
+    if primitives is None:
+        yield base_under_test(base.path)
+        return
+    with closing(PrimitiveStore(primitives)) as store:
+        yield base_under_test(base.path, store)
+
+
+def base_under_test(path: Path, store: PrimitiveStore | None = None) -> EvaluatorLM:
+    """The model of a base's folder, asked through the engine; what it answers is kept in `store`."""
     from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
     from evaluator.model.local import LocalModel, model_load, weights_sha256  # noqa: PLC0415 - loads torch
 
-    torch.set_num_threads(threads)
-    tokenizer, model = tokenizer_load(base.path), model_load(base.path)
+    tokenizer, model = tokenizer_load(path), model_load(path)
     under_test = LocalModel(model, tokenizer)
-    if primitives is None:
-        yield EvaluatorLM(under_test, tokenizer)
-        return
-    with closing(PrimitiveStore(primitives)) as store:
-        yield EvaluatorLM(under_test, tokenizer, store=store, fingerprint=weights_sha256(model))
+    if store is None:
+        return EvaluatorLM(under_test, tokenizer)
+    return EvaluatorLM(under_test, tokenizer, store=store, fingerprint=weights_sha256(model))
 
 
 def _pool(

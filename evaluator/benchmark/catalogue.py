@@ -11,6 +11,7 @@ from typing import Literal
 
 from evaluator.benchmark import facts as world
 from evaluator.benchmark.facts import Fact, Relation
+from evaluator.benchmark.secret import Split
 from evaluator.benchmark.toy.utility import toy_utility
 from evaluator.benchmark.toy.world import FRAMES as TOY_FRAMES
 from evaluator.benchmark.toy.world import RELATIONS, toy_facts, toy_strangers
@@ -125,3 +126,10 @@ def benchmark_get(name: str) -> Benchmark:
     if name not in known:
         raise LookupError(f"benchmark: {name!r} is unknown; known: {', '.join(known)}")
     return known[name]
+
+
+def release_slug(benchmark: str, size: int, split: Split, round_: int = 1) -> str:
+    """The name of a release: that of a hidden one's first round says neither split nor round."""
+    if split == "public":
+        return f"{benchmark}-{size}-public"
+    return f"{benchmark}-{size}" + (f"-r{round_}" if round_ > 1 else "")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluator.benchmark.build import base_under_test
 from evaluator.contract.values import COMPARED
 from evaluator.model.engine.primitives import PrimitiveStore
 from evaluator.probes import PLAIN
@@ -20,13 +21,10 @@ def base_values_add(
     twins = [f"base_{name}" for name in COMPARED]
     if any(row[name] is not None for row in rows for name in twins):
         return list(rows)
-    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
-    from evaluator.model.local import LocalModel, model_load, weights_sha256  # noqa: PLC0415 - loads torch
     from evaluator.tasks.measure import measure  # noqa: PLC0415 - loads torch
 
-    tokenizer, model = tokenizer_load(base), model_load(base)
-    lm = EvaluatorLM(LocalModel(model, tokenizer), tokenizer, store=store, fingerprint=weights_sha256(model))
-    own = {row["item_id"]: row for row in measure(lm, probes) if row["condition"] == PLAIN}
+    answered = measure(base_under_test(base, store), probes)
+    own = {row["item_id"]: row for row in answered if row["condition"] == PLAIN}
     return [
         row | {f"base_{name}": own[row["item_id"]][name] for name in COMPARED} if row["item_id"] in own else row
         for row in rows

@@ -7,14 +7,15 @@ anybody can find out by building. Ties are broken by the prior alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from evaluator.contract.disclosure import HIDDEN_DECIMALS
 from evaluator.contract.values import names_of
-from evaluator.reidentify.candidates import Candidates, FloatArray
+from evaluator.measures.metrics.board import FloatArray
+from evaluator.reidentify.candidates import Candidates
 from evaluator.reidentify.publication import Publication, Published
 
 #: Columns that are made of one value of the verbatim questions, which are worded as everybody can word them. The truth
@@ -23,8 +24,8 @@ VERBATIM = ("answer_probability", "extraction_strength", "exact_memorization", "
 #: Their versions from when they were the plain means of that value, and not what is left of the base's.
 PLAIN_MEANS = frozenset(f"{key}@{2 if key == 'extraction_strength' else 1}" for key in VERBATIM)
 MARKS, SHARES = names_of("mark"), names_of("share")
-#: Half a unit of the last decimal that is shown, as the variance of a rounding.
-ROUNDING = 0.01**2 / 12
+#: The variance of a rounding to the last decimal that is shown.
+ROUNDING = 10.0 ** (-2 * HIDDEN_DECIMALS) / 12
 #: Values to three decimals agree within this.
 AGREES = 6e-4
 #: No value is taken to be surer than this.
@@ -65,7 +66,8 @@ def by_rows(seen: Seen) -> FloatArray:
     how few candidates it agrees with, and the best row is taken. Values that hang on the secret (wrong answers) agree
     with nobody, and cost nothing.
     """
-    rows = [row for row in _rows(seen.hidden, BASE) if row["kind"] == "verbatim"]
+    base = seen.hidden.entries.get(BASE)
+    rows = [row for row in base.rows if row["kind"] == "verbatim"] if base else []
     best = np.zeros(len(seen.candidates.keys))
     own = {name: seen.candidates.values(name) for name in (*SHARES, *MARKS)}
     for row in rows:
@@ -83,7 +85,7 @@ def by_means(seen: Seen) -> FloatArray:
     interval that follows from what the base says to the verbatim questions, of every entry whose values on the public
     split follow from the base's.
     """
-    observed = [*_observed(seen)]
+    observed = _observed(seen)
     if not observed:
         return np.zeros(len(seen.candidates.keys))
     size = seen.hidden.card.size
@@ -110,11 +112,6 @@ class _Observed:
     variance: float
 
 
-def _rows(publication: Publication, name: str) -> Sequence[Mapping[str, Any]]:
-    entry = publication.entries.get(name)
-    return entry.rows if entry else ()
-
-
 def _gaussian(away: FloatArray, covariance: FloatArray) -> FloatArray:
     """Log density of a normal distribution at each row, up to what all rows share."""
     inverse = np.linalg.pinv(covariance)
@@ -139,7 +136,8 @@ def _observed(seen: Seen) -> list[_Observed]:
 
 def _marks(seen: Seen) -> list[_Observed]:
     """The shares of outcomes of the base on verbatim questions, counted in its trace."""
-    rows = [row for row in _rows(seen.hidden, BASE) if row["kind"] == "verbatim" and not row["condition"]]
+    base = seen.hidden.entries.get(BASE)
+    rows = base.verbatim if base else []
     found = []
     for name in MARKS:
         counted = [float(row[name]) for row in rows if row[name] is not None]
@@ -151,15 +149,14 @@ def _marks(seen: Seen) -> list[_Observed]:
 
 def _spread(seen: Seen, column: str, own: FloatArray) -> list[_Observed]:
     """The mean square of the base's values, from the interval of its mean."""
-    value, low, high, version = (seen.hidden.entries[BASE].score(column)) if BASE in seen.hidden.entries else _NOTHING
-    if value is None or low is None or high is None or version not in PLAIN_MEANS:
+    base = seen.hidden.entries.get(BASE)
+    score = base.score(column) if base else None
+    if score is None or score.value is None or score.low is None or score.high is None:
         return []
-    size = seen.hidden.card.size
-    variance = ((high - low) / 3.92) ** 2 * size
-    return [_Observed(own**2, value**2 + variance, (0.25 * variance) ** 2)]
-
-
-_NOTHING: tuple[None, None, None, str] = (None, None, None, "")
+    if score.version not in PLAIN_MEANS:
+        return []
+    variance = ((score.high - score.low) / 3.92) ** 2 * seen.hidden.card.size
+    return [_Observed(own**2, score.value**2 + variance, (0.25 * variance) ** 2)]
 
 
 def _concluded(seen: Seen, name: str, column: str) -> tuple[float, float] | None:
@@ -168,8 +165,8 @@ def _concluded(seen: Seen, name: str, column: str) -> tuple[float, float] | None
     On the public split everybody sees how an entry's value of a fact follows from the base's: a + b · base, give or
     take `rest`. A column that is a share of the base's mean m is then b + a / m.
     """
-    shown, _, _, version = seen.hidden.entries[name].score(column)
-    if shown is None:
+    score = seen.hidden.entries[name].score(column)
+    if score is None or (shown := score.value) is None:
         return None
     if name == BASE:
         a, b, rest, n = 0.0, 1.0, 0.0, 1
@@ -181,7 +178,7 @@ def _concluded(seen: Seen, name: str, column: str) -> tuple[float, float] | None
         b, a = np.polyfit(base, entry, 1) if base.var() > LEAST_VARIANCE else (0.0, float(entry.mean()))
         rest, n = float(np.var(entry - a - b * base)), len(pairs)
     noise = rest / seen.hidden.card.size + rest / n + ROUNDING
-    if version in PLAIN_MEANS:
+    if score.version in PLAIN_MEANS:
         return ((shown - a) / b, noise / b**2) if abs(b) > 0.05 else None
     if abs(shown - b) < 0.02 or abs(a) < 1e-3:
         return None
@@ -199,8 +196,4 @@ def _pairs(public: Publication | None, name: str, value: str) -> FloatArray:
 
 
 def _by_item(entry: Published, value: str) -> dict[str, float]:
-    return {
-        str(row["item_id"]): float(row[value])
-        for row in entry.rows
-        if row["kind"] == "verbatim" and not row["condition"] and row[value] is not None
-    }
+    return {str(row["item_id"]): float(row[value]) for row in entry.verbatim if row[value] is not None}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evaluator.benchmark.bases import base_prepare
 from evaluator.benchmark.build import base_lm, known_table_build, probes_worded
@@ -19,11 +18,10 @@ from evaluator.benchmark.known import KnownTable
 from evaluator.benchmark.pool import POOL_SHARE, Plan, Pool, candidates_of, is_public, parts_of
 from evaluator.benchmark.secret import split_secret
 from evaluator.home import Home
+from evaluator.measures.metrics.board import FloatArray
 from evaluator.model.engine.primitives import PRIMITIVES
 from evaluator.probes import probes_write
 from evaluator.trace import trace_read, trace_write
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

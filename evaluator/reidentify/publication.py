@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluator.contract import ReleaseCard, Scorecard
+from evaluator.contract import MetricScore, ReleaseCard, Scorecard
 from evaluator.trace import trace_read
 
 #: The files of an entry, as the site offers them to everybody.
@@ -21,12 +21,14 @@ class Published:
     scorecard: Scorecard
     rows: tuple[Mapping[str, Any], ...]
 
-    def score(self, key: str) -> tuple[float | None, float | None, float | None, str]:
-        """(value, low, high, version) of a column; all None where there is none."""
-        for score in self.scorecard.scores:
-            if score.key == key:
-                return score.value, score.low, score.high, score.version
-        return None, None, None, ""
+    def score(self, key: str) -> MetricScore | None:
+        """A column that has a value."""
+        return next((s for s in self.scorecard.scores if s.key == key and s.value is not None), None)
+
+    @property
+    def verbatim(self) -> list[Mapping[str, Any]]:
+        """The rows of the forget questions as they are, under no attack."""
+        return [row for row in self.rows if row["kind"] == "verbatim" and not row["condition"]]
 
 
 @dataclass(frozen=True)

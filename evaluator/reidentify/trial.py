@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from evaluator.contract import Job, ReleaseCard, Scorecard
 from evaluator.contract.folder import ROOT
 from evaluator.contract.manifest import manifest_load
 from evaluator.home import Home, write_atomically
+from evaluator.measures.metrics.board import FloatArray
 from evaluator.pipeline.run import run
 from evaluator.probes import PLAIN, probes_load
 from evaluator.reidentify.attackers import ATTACKERS, BASE, Seen, guesses
@@ -61,10 +64,11 @@ class Trial:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         candidates = candidates_find(self.home, self.benchmark, self.folder, threads=self.threads)
-        public = self._published(self.home, "public")
+        open_card = release_build(self.home, self.benchmark, size=self.size, split="public", threads=self.threads)
+        public = self._published(self.home, open_card, "public")
         drawn = [self._drawn(number) for number in range(1, self.releases + 1)]
         truths = [forget_keys(home, card.slug) for home, card in drawn]
-        publications = [self._published(home, f"release-{n}") for n, (home, _) in enumerate(drawn, start=1)]
+        publications = [self._published(home, card, f"release-{n}") for n, (home, card) in enumerate(drawn, start=1)]
         self.say(f"{PRIOR_DRAWS + CHANCE_DRAWS} other draws of the builder")
         draws = [*forget_draws(self.home, self.benchmark, self.size, PRIOR_DRAWS + CHANCE_DRAWS)]
         prior = prior_of(candidates, draws[:PRIOR_DRAWS])
@@ -86,10 +90,8 @@ class Trial:
         self.say(f"release {number}: building")
         return home, release_build(home, self.benchmark, size=self.size, split="hidden", threads=self.threads)
 
-    def _published(self, home: Home, name: str) -> Publication:
+    def _published(self, home: Home, card: ReleaseCard, name: str) -> Publication:
         """What is published of the entries' runs on a release: on the public split everything, else what is shown."""
-        split = "public" if name == "public" else "hidden"
-        card = release_build(home, self.benchmark, size=self.size, split="public" if split == "public" else "hidden")
         runs, shown = self.folder / name / "runs", self.folder / name / "published"
         for entry in self.entries:
             if not (shown / entry / TRACE).is_file():
@@ -137,7 +139,7 @@ def forget_keys(home: Home, slug: str) -> frozenset[str]:
     return frozenset(f"{p.relation}:{p.subject}" for p in probes if p.kind == "verbatim" and p.condition == PLAIN)
 
 
-def prior_of(candidates: Candidates, draws: Sequence[frozenset[str]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def prior_of(candidates: Candidates, draws: Sequence[frozenset[str]]) -> FloatArray:
     """How often each candidate is taken, (n,), with a tenth of a draw for those that never were."""
-    taken = np.array([sum(key in draw for draw in draws) for key in candidates.keys], dtype=np.float64)
-    return (taken + 0.1) / len(draws)
+    taken = Counter(chain.from_iterable(draws))
+    return (np.array([taken[key] for key in candidates.keys]) + 0.1) / len(draws)

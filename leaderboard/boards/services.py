@@ -7,17 +7,16 @@ import json
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Max
+from django.db.models import Count, Max
 
 from evaluator.contract import BoardPayload, BoardRow, RankedEntry, Ranking
-from leaderboard.accounts.models import User
 from leaderboard.audit.services import audit_record, audited
 from leaderboard.benchmarks.models import Release
 from leaderboard.boards.models import BoardSnapshot
@@ -104,14 +103,10 @@ def _runs(release: Release, evaluator: str) -> list[Run]:
         submission__state=SubmissionState.ACCEPTED,
         trace__isnull=False,
     )
-    whole = found.select_related("submission__method", "submission__submitter", "release", "trace")
-    runs = list(whole.order_by("submission_id", "seed"))
-    newest: dict[int, Submission] = {}
-    for run in runs:
-        known = newest.setdefault(run.submission.method_id, run.submission)
-        if (run.submission.created_at, run.submission_id) > (known.created_at, known.id):
-            newest[run.submission.method_id] = run.submission
-    return [run for run in runs if run.submission_id == newest[run.submission.method_id].id]
+    runs = list(found.select_related("submission__method", "trace").order_by("submission_id", "seed"))
+    by_age = sorted(runs, key=lambda run: (run.submission.created_at, run.submission_id))
+    newest = {run.submission.method_id: run.submission_id for run in by_age}
+    return [run for run in runs if run.submission_id == newest[run.submission.method_id]]
 
 
 def _inputs_sha256(runs: list[Run]) -> str:
@@ -119,9 +114,12 @@ def _inputs_sha256(runs: list[Run]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _control(ident: str, controls: Collection[str], base: str | None) -> dict[str, str]:
-    """How the evaluator is told that an entry is a fixed point."""
-    return {"control": "base" if ident == base else "other"} if ident in controls else {}
+def _control(submission: Submission) -> dict[str, str]:
+    """How the evaluator is told that an entry is a fixed point; the base is the control of the slug `BASE_METHOD`."""
+    method = submission.method
+    if method.kind != Kind.CONTROL:
+        return {}
+    return {"control": "base" if method.slug == settings.BASE_METHOD else "other"}
 
 
 def _rank(release: Release, evaluator: str, runs: list[Run]) -> Ranking:
@@ -136,10 +134,9 @@ def _rank(release: Release, evaluator: str, runs: list[Run]) -> Ranking:
             scorecard.write_text(json.dumps(run.scorecard))
             by_submission[run.submission_id].append({"trace": str(trace), "scorecard": str(scorecard)})
         spec, out = folder / "spec.json", folder / "out.json"
-        base = _base_submission(runs)
-        controls = {run.submission_id for run in runs if run.submission.method.kind == Kind.CONTROL}
+        submissions = {run.submission_id: run.submission for run in runs}
         entries = [
-            {"id": ident, "runs": files} | _control(ident, controls, base)
+            {"id": ident, "runs": files} | _control(submissions[ident])
             for ident, files in sorted(by_submission.items())
         ]
         spec.write_text(
@@ -163,21 +160,12 @@ def _rank(release: Release, evaluator: str, runs: list[Run]) -> Ranking:
     return ranking
 
 
-def _base_submission(runs: list[Run]) -> str | None:
-    """The newest submission of the control that leaves the base as it is (`BASE_METHOD`), if it is on the board."""
-    found = [
-        run.submission
-        for run in runs
-        if run.submission.method.slug == settings.BASE_METHOD and run.submission.method.kind == Kind.CONTROL
-    ]
-    return max(found, key=lambda submission: (submission.created_at, submission.id)).id if found else None
-
-
 def _payload(release: Release, evaluator: str, runs: list[Run], ranking: Ranking, revision: int) -> BoardPayload:
     """The Board JSON, with the numbers that the evaluator gave."""
     by_submission: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_submission[run.submission_id].append(run)
+    tries = _tries(release)
     return BoardPayload(
         board=release.slug,
         release=release.slug,
@@ -188,18 +176,21 @@ def _payload(release: Release, evaluator: str, runs: list[Run], ranking: Ranking
         split=release.split,
         release_version=release.version,
         columns=ranking.columns,
-        rows=tuple(_row(by_submission[entry.id], entry) for entry in ranking.entries),
+        rows=tuple(_row(by_submission[entry.id], entry, tries) for entry in ranking.entries),
         pairs=ranking.pairs,
         mde=ranking.mde,
     )
 
 
-def _tries(submitter: User, release: Release) -> int:
-    scored = Run.objects.filter(submission__submitter=submitter, release=release, state=RunState.SCORED)
-    return scored.values("submission").distinct().count()
+def _tries(release: Release) -> dict[int, int]:
+    """By submitter, the submissions that were scored here, withdrawn ones too; organisers' entries are no tries."""
+    organisers = {"submission__submitter__is_staff": True, "submission__submitter__is_active": True}
+    scored = Run.objects.filter(release=release, state=RunState.SCORED).exclude(**organisers)
+    counted = scored.values("submission__submitter").annotate(n=Count("submission", distinct=True))
+    return {row["submission__submitter"]: row["n"] for row in counted.order_by()}
 
 
-def _row(runs: list[Run], entry: RankedEntry) -> BoardRow:
+def _row(runs: list[Run], entry: RankedEntry, tries: Mapping[int, int]) -> BoardRow:
     submission: Submission = runs[0].submission
     method = submission.method
     return BoardRow(
@@ -215,7 +206,7 @@ def _row(runs: list[Run], entry: RankedEntry) -> BoardRow:
         runs=tuple(run.id for run in runs),
         seeds=tuple(run.seed for run in runs),
         stores_forget_text=any(run.scorecard.get("stores_forget_text", False) for run in runs),
-        tries=0 if submission.submitter.is_organiser else _tries(submission.submitter, runs[0].release),
+        tries=tries.get(submission.submitter_id, 0),
         declared_falsely=any(run.scorecard.get("declared_falsely", False) for run in runs),
         submitted_at=submission.created_at.isoformat(timespec="seconds"),
     )

@@ -23,7 +23,6 @@ from leaderboard.core.problems import Problem, Refused
 from leaderboard.methods.models import Division, Kind, Method, Submission, SubmissionState
 from leaderboard.methods.policies import may_see, may_see_problems, may_submit_for, may_withdraw
 from leaderboard.methods.selectors import method_get
-from leaderboard.methods.services import control_problem
 from leaderboard.methods.toml import manifest_toml
 from leaderboard.pages.runs import STOP_POLLING
 from leaderboard.pages.submission_form import SubmissionForm, initial_of
@@ -235,6 +234,6 @@ def _problems_beside(form: SubmissionForm, user: User) -> list[Problem]:
         checks.image_check(data["image"], user, found)
     if "releases" in data:
         checks.releases_check(data["releases"], manifest, found)
-    if manifest is not None and Kind(manifest.kind) is Kind.CONTROL and not user.is_organiser:
-        found.append(control_problem("manifest.kind"))
+    if manifest is not None:
+        checks.kind_check(manifest, user, found)
     return found

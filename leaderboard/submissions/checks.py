@@ -17,7 +17,8 @@ from evaluator.contract import ARCHIVE_REFERENCE, IMAGE_REFERENCE, IMAGE_TAG, Ma
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.models import Release, ReleaseState
 from leaderboard.core.problems import Problem, problem_make
-from leaderboard.methods.models import Submission, SubmissionState
+from leaderboard.methods.models import Kind, Submission, SubmissionState
+from leaderboard.methods.services import control_problem
 from leaderboard.runs.models import Run
 from leaderboard.runs.states import RunState
 from leaderboard.uploads.selectors import upload_complete
@@ -38,6 +39,12 @@ def manifest_check(data: Any, problems: list[Problem]) -> Manifest | None:
             name = item["field"] if item["field"].startswith("manifest") else f"manifest.{item['field']}"
             problems.append(problem_make(name, item["value"], item["problem"], item["remedy"]))
         return None
+
+
+def kind_check(manifest: Manifest, user: User, problems: list[Problem]) -> None:
+    """Controls are the organisers'."""
+    if Kind(manifest.kind) is Kind.CONTROL and not user.is_organiser:
+        problems.append(control_problem("manifest.kind"))
 
 
 def _storable(data: Any) -> bool:

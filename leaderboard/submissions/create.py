@@ -18,8 +18,8 @@ from leaderboard.benchmarks.models import Release
 from leaderboard.core.problems import Duplicate, NotAllowed, Problem, QuotaSpent, Refused, problem_make
 from leaderboard.core.task_messages import SUBMISSION_INSPECT, task_send
 from leaderboard.methods import policies
-from leaderboard.methods.models import Kind, Method, Submission, SubmissionState
-from leaderboard.methods.services import control_problem, method_register
+from leaderboard.methods.models import Method, Submission, SubmissionState
+from leaderboard.methods.services import method_register
 from leaderboard.submissions import checks
 from leaderboard.submissions.enqueue import runs_enqueue
 from leaderboard.uploads.services import upload_claim
@@ -54,8 +54,8 @@ def submission_create(
     given_seeds = checks.seeds_check(n_seeds, seeds, user, problems)
     if method and not Method.objects.filter(slug=method).exists():
         problems.append(problem_make("method", method, "is not registered", "register it first, or leave `method` out"))
-    if parsed is not None and Kind(parsed.kind) is Kind.CONTROL and not user.is_organiser:
-        problems.append(control_problem("manifest.kind"))
+    if parsed is not None:
+        checks.kind_check(parsed, user, problems)
     if problems or parsed is None:
         raise Refused(problems)
     if worn := checks.hidden_runs_problems(user, found, len(given_seeds) or n_seeds):

@@ -17,6 +17,7 @@ from leaderboard.api.schema import answers, extend_schema
 from leaderboard.methods import policies
 from leaderboard.methods.models import Submission
 from leaderboard.runs.models import Run
+from leaderboard.submissions import checks
 from leaderboard.submissions.create import submission_create
 from leaderboard.submissions.selectors import submission_list
 from leaderboard.submissions.withdraw import submission_withdraw
@@ -96,10 +97,16 @@ class SubmissionInputSerializer(serializers.Serializer[Any]):
         default=True, help_text="First one run on the public sibling; hidden runs wait until it is scored."
     )
     n_seeds = serializers.IntegerField(
-        default=1, min_value=1, max_value=5, help_text="How many seeds the platform chooses. Each is a run of its own."
+        default=1,
+        min_value=1,
+        max_value=checks.MAX_SEEDS,
+        help_text="How many seeds the platform chooses. Each is a run of its own.",
     )
     seeds = serializers.ListField(
-        child=serializers.IntegerField(), default=[], max_length=5, help_text="The seeds themselves: for organisers."
+        child=serializers.IntegerField(),
+        default=[],
+        max_length=checks.MAX_SEEDS,
+        help_text="The seeds themselves: for organisers.",
     )
 
 

@@ -45,43 +45,32 @@ class Migration(migrations.Migration):
     dependencies = (("methods", "0002_images_by_tag_and_archive"),)
 
     operations = (
-        migrations.AddField(
-            "method",
-            "registered_at",
-            models.DateTimeField(
-                null=True, blank=True, help_text="When its first submission was accepted; before, nobody else sees it."
-            ),
+        *(
+            migrations.AddField(
+                model,
+                "registered_at",
+                models.DateTimeField(
+                    null=True,
+                    blank=True,
+                    help_text="When its first submission was accepted; before, nobody else sees it.",
+                ),
+            )
+            for model in ("method", "historicalmethod")
         ),
-        migrations.AddField(
-            "method",
-            "skeleton",
-            models.CharField(
-                max_length=160,
-                blank=True,
-                db_index=True,
-                default="",
-                help_text="Of the name: names that look alike have one skeleton.",
-            ),
-            preserve_default=False,
-        ),
-        migrations.AddField(
-            "historicalmethod",
-            "registered_at",
-            models.DateTimeField(
-                null=True, blank=True, help_text="When its first submission was accepted; before, nobody else sees it."
-            ),
-        ),
-        migrations.AddField(
-            "historicalmethod",
-            "skeleton",
-            models.CharField(
-                max_length=160,
-                blank=True,
-                db_index=True,
-                default="",
-                help_text="Of the name: names that look alike have one skeleton.",
-            ),
-            preserve_default=False,
+        *(
+            migrations.AddField(
+                model,
+                "skeleton",
+                models.CharField(
+                    max_length=160,
+                    blank=True,
+                    db_index=True,
+                    default="",
+                    help_text="Of the name: names that look alike have one skeleton.",
+                ),
+                preserve_default=False,
+            )
+            for model in ("method", "historicalmethod")
         ),
         migrations.AddField(
             "submission",
