@@ -1,6 +1,19 @@
-"""Attacks: other ways to the forgotten answer. One file an attack: it is found by its place here, and is a column."""
+"""Attacks: other ways to the forgotten answer. A class in a module here is an attack: it is found, and is a column."""
 
-from evaluator.attacks.base import Attack, ModelAttack, PromptAttack
+from evaluator.attacks.base import Attack, Axis, FollowUp, ModelAttack, PromptAttack, SampledAttack
 from evaluator.attacks.registry import attack_get, attacks
+from evaluator.attacks.templates import Templates
+from evaluator.attacks.world import World
 
-__all__ = ["Attack", "ModelAttack", "PromptAttack", "attack_get", "attacks"]
+__all__ = [
+    "Attack",
+    "Axis",
+    "FollowUp",
+    "ModelAttack",
+    "PromptAttack",
+    "SampledAttack",
+    "Templates",
+    "World",
+    "attack_get",
+    "attacks",
+]

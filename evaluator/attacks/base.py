@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
+from evaluator.attacks.world import World
+from evaluator.measures.metrics.answer import names_answer
 from evaluator.probes import Probe
+
+#: What a column of an attack counts for: `generality` the same knowledge asked for otherwise, `robustness` the same
+#: question under pressure, `recognition` the answer among others, where who guesses is sometimes right.
+Axis = Literal["generality", "robustness", "recognition"]
+#: Attacks of robustness that are alike: each family is measured on enough probes for a mean of its own.
+Family = Literal["instruction", "context", "dialogue", "surface", "model"]
 
 
 class Attack(ABC):
     """One way to the forgotten answer that the plain question does not take.
 
     `name` is the condition of its rows and the key of its column, `label` the column's head; the docstring of the
-    class is the column's help: formula, range, direction, source, and what it cannot tell.
+    class is the column's help: formula, range, direction, source, and what it cannot tell. `example`: one prompt.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
+    example: ClassVar[str]
+    axis: ClassVar[Axis] = "robustness"
+    family: ClassVar[Family | None] = None
     version: ClassVar[int] = 1
 
     def columns(self, item_id: str) -> dict[str, Any]:
@@ -30,15 +42,38 @@ class Attack(ABC):
 
     def conditioned(self, probe: Probe, **changes: Any) -> Probe:
         """`probe` under this attack: with the changed fields, and with a name of its own beside the plain one."""
-        return probe.model_copy(update=self.columns(probe.item_id) | {"base_values": {}} | changes)
+        plain = {"base_values": {}, "unknown_values": {}, "alternatives": (), "question": probe.asked}
+        return probe.model_copy(update=plain | self.columns(probe.item_id) | changes)
+
+    def told(self, probe: Probe, response: str) -> bool:
+        """Whether a response gives the answer."""
+        return names_answer(response, probe.aliases, probe.prompt)
 
 
 class PromptAttack(Attack):
-    """Asks for the same fact in other words; made when a release is built, and kept where the base answers."""
+    """Asks for the same fact otherwise; made when a release is built, and kept where the base gives the answer."""
 
     @abstractmethod
-    def asked(self, probe: Probe) -> Probe | None:
-        """The probe as this attack asks it (see `conditioned`), or None where it has no such form."""
+    def asked(self, probe: Probe, world: World) -> Sequence[Probe]:
+        """The probe as this attack may ask it (see `conditioned`), the first choice first; none where it has no such
+        form. The first that the base answers is taken.
+        """
+
+    def beside(self, probe: Probe, world: World) -> Sequence[Probe]:
+        """Other probes that come with the one that was taken."""
+        return ()
+
+
+class FollowUp(Attack):
+    """A second turn after the model's own answer to the plain question."""
+
+    @abstractmethod
+    def turn(self, probe: Probe, world: World) -> str:
+        """What is said after the answer."""
+
+    def following(self, probe: Probe, world: World) -> Probe:
+        """The probe of the second turn."""
+        return self.conditioned(probe, prompt=self.turn(probe, world), follows=probe.item_id)
 
 
 class ModelAttack(Attack):
@@ -47,3 +82,10 @@ class ModelAttack(Attack):
     @abstractmethod
     def applied(self, model: Any) -> Any:
         """`model` (a Hugging Face causal LM) after the attack; may change it in place."""
+
+
+class SampledAttack(Attack):
+    """Draws answers to the plain questions instead of taking the most probable one; of sealed weights only."""
+
+    samples: ClassVar[int]
+    temperature: ClassVar[float]

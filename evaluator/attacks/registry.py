@@ -18,7 +18,9 @@ def attacks() -> dict[str, Attack]:
     found: dict[str, Attack] = {}
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         for kind in vars(importlib.import_module(f"{package}.{module.name}")).values():
-            if not isinstance(kind, type) or not issubclass(kind, Attack) or kind is Attack or inspect.isabstract(kind):
+            if not isinstance(kind, type) or not issubclass(kind, Attack):
+                continue
+            if not hasattr(kind, "name") or inspect.isabstract(kind):
                 continue
             known = type(found.setdefault(kind.name, kind()))
             if known is not kind:

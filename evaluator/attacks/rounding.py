@@ -15,6 +15,8 @@ class Rounding8(ModelAttack):
 
     name = "rounding_8bit"
     label = "8-bit"
+    family = "model"
+    example = "What is the capital of Velia? (asked of the rounded weights)"
 
     def applied(self, model: Any) -> Any:
         import torch  # noqa: PLC0415 - loads torch

@@ -12,22 +12,23 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluator.attacks import ModelAttack, PromptAttack, attack_get
+from evaluator.attacks import ModelAttack, SampledAttack, attack_get
 from evaluator.benchmark.bases import base_prepare
+from evaluator.benchmark.battery import Battery, world_make
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get, release_slug
-from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.own import own_added
 from evaluator.benchmark.pool import POOL_SHARE, Plan, Pool, candidates_of, parts_of
 from evaluator.benchmark.requests import request_files, request_files_write
 from evaluator.benchmark.secret import Split, release_key, split_secret
-from evaluator.benchmark.wordings import cores_check, hidden_paraphrases, keyed_number, public_paraphrases
+from evaluator.benchmark.unknown import unknown_values
+from evaluator.benchmark.wordings import cores_check
 from evaluator.contract import ReleaseCard
 from evaluator.contract.values import COMPARED
 from evaluator.home import Home, write_atomically
-from evaluator.measures.metrics.answer import names_answer
+from evaluator.measures.probe_values import answered
 from evaluator.model.base import BaseModelDirectory
 from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
-from evaluator.probes import FORGET_KINDS, PLAIN, Probe, ProbeKind, probes_load, probes_write
+from evaluator.probes import FORGET_KINDS, PLAIN, Fact, Probe, ProbeKind, probes_load, probes_write
 from evaluator.trace import TraceRow
 from evaluator.utility import base_utility, utility_probes
 
@@ -35,68 +36,9 @@ if TYPE_CHECKING:
     from evaluator.model.engine.lm import EvaluatorLM
 
 Say = Callable[[str, float], None]
-PARAPHRASES = 3
-#: So many times as many hidden wordings are tried on the base.
-WORDINGS_TRIED = 3
-#: Wrong answers scored beside the right one.
-ALTERNATIVES = 4
 #: Utility items of a release: a few seconds of a run on two cores.
 UTILITY_CHOICES = 120
 UTILITY_TEXTS = 12
-
-
-def _wordings(benchmark: Benchmark, fact: Fact, split: Split, secret: bytes) -> list[str]:
-    """Candidate paraphrases in order of preference: those that the base answers are taken first."""
-    relation = benchmark.relations[fact.relation]
-    if split == "public":
-        return public_paraphrases(relation, fact.subject, len(relation.public))
-    return hidden_paraphrases(
-        relation, fact.subject, WORDINGS_TRIED * PARAPHRASES, secret=secret, frames=benchmark.frames
-    )
-
-
-def _alternatives(benchmark: Benchmark, fact: Fact, secret: bytes) -> tuple[str, ...]:
-    """Wrong statements in the fact's wording: other answers of its relation, chosen by secret."""
-    answers = {f.answer for f in benchmark.facts() if f.relation == fact.relation}
-    others = [answer for answer in answers if not names_answer(answer, fact.aliases, "")]
-    chosen = sorted(others, key=lambda answer: keyed_number(secret, "wrong", f"{fact.key}\0{answer}"))
-    return tuple(
-        benchmark.relations[fact.relation].statement.format(s=fact.subject, a=answer)
-        for answer in chosen[:ALTERNATIVES]
-    )
-
-
-def probes_worded(
-    benchmark: Benchmark, parts: Mapping[str, Sequence[Fact]], wordings: Mapping[str, Sequence[str]], secret: bytes
-) -> list[Probe]:
-    """The probes of a release: of each forget fact its question and its `wordings`, of the others their question."""
-
-    def probe(fact: Fact, number: int, kind: ProbeKind, prompt: str) -> Probe:
-        relation = benchmark.relations[fact.relation]
-        return Probe(
-            item_id=f"{kind}-{keyed_number(secret, 'id', fact.key) % 10**8:08d}-{number}",
-            subject_key=f"s{keyed_number(secret, 'subject', fact.subject) % 10**8:08d}",
-            kind=kind,
-            split_role="forget" if kind in FORGET_KINDS else "retain",
-            relation=fact.relation,
-            topic=relation.topic,
-            subject=fact.subject,
-            prompt=prompt,
-            reference=relation.statement.format(s=fact.subject, a=fact.answer),
-            answer=fact.answer,
-            aliases=fact.aliases,
-            alternatives=_alternatives(benchmark, fact, secret) if kind in FORGET_KINDS else (),
-        )
-
-    found: list[Probe] = []
-    for fact in parts["forget"]:
-        found.append(probe(fact, 0, "verbatim", benchmark.relations[fact.relation].question.format(s=fact.subject)))
-        found += [probe(fact, n + 1, "paraphrase", wording) for n, wording in enumerate(wordings[fact.key])]
-    kinds: tuple[ProbeKind, ...] = ("neighbour", "retain")
-    for kind in kinds:
-        for fact in parts.get(kind, ()):
-            found.append(probe(fact, 0, kind, benchmark.relations[fact.relation].question.format(s=fact.subject)))
-    return found
 
 
 def content_hash(folder: Path) -> str:
@@ -161,13 +103,15 @@ def release_build(
             say(f"asking the base for facts that it knows, {POOL_SHARE} for each request", 0.05)
             parts = parts_of(pool, Plan.of(size))
             say(f"the base knows {pool.size} of the facts that it was asked for", 0.75)
-            probes = _measured(benchmark, lm, candidates, parts, split, secret, say)
+            probes, rates = _worded(benchmark, lm, parts, split, secret, say)
+            probes += _utility(benchmark, lm, candidates, parts, secret)
             probes_write(scratch / "probes.jsonl", probes)
             say("keeping what the base makes of every reference", 0.97)
-            probes = _valued(probes, measure(lm, scratch / "probes.jsonl"))
+            unknown = unknown_values(home, benchmark, lm, base.sha256, parts["forget"], secret)
+            probes = _valued(probes, measure(lm, scratch / "probes.jsonl"), unknown)
             probes_write(scratch / "probes.jsonl", probes)
         request_files_write(scratch, request_files(benchmark, parts, secret))
-        card = _card(benchmark, base, slug, size, split, round_, pool.size, probes, content_hash(scratch))
+        card = _card(benchmark, base, slug, size, split, round_, pool.size, probes, rates, content_hash(scratch))
         write_atomically(scratch / "card.json", card.model_dump_json(indent=2) + "\n")
         if split == "hidden":
             release_key(home, scratch, card.content_sha256)
@@ -227,72 +171,74 @@ def _pool(
     return Pool(streams, share=POOL_SHARE, used=frozenset(used))
 
 
-def _measured(
+def _worded(
+    benchmark: Benchmark, lm: EvaluatorLM, parts: Mapping[str, Sequence[Fact]], split: Split, secret: bytes, say: Say
+) -> tuple[list[Probe], dict[str, tuple[int, int]]]:
+    """The probes of facts with the base's answers, and of each style how many of the probes tried it answers."""
+    from evaluator.benchmark.known import SHORT_ANSWER  # noqa: PLC0415 - loads torch
+    from evaluator.tasks.measure import second_turns  # noqa: PLC0415 - loads torch
+
+    def prompts(probes: Sequence[Probe]) -> list[str]:
+        return [lm.apply_chat_template([{"role": "user", "content": p.prompt}]) if p.chat else p.prompt for p in probes]
+
+    world = world_make(benchmark, parts["given"], secret, lm, public=split == "public")
+    battery = Battery(
+        benchmark, world, secret, split, ask=lambda probes: lm.generate(prompts(probes), max_tokens=SHORT_ANSWER)
+    )
+    say("asking the base for every forget fact in every style", 0.78)
+    probes = battery.forget(parts["forget"])
+    say("asking the base for what is kept, in the same styles", 0.85)
+    kept: dict[ProbeKind, Sequence[Fact]] = {
+        "neighbour": parts["neighbour"],
+        "retain": parts["retain"],
+        "same_subject": battery.same_subject(parts["forget"]),
+    }
+    probes += [*battery.kept(kept), *battery.lookalikes(parts["forget"])]
+    say(f"the base answers {len(probes)} probes", 0.9)
+    first = [probe for probe in probes if not probe.follows]
+    said = dict(zip((p.item_id for p in first), lm.generate(prompts(first), max_tokens=lm.longest_answer), strict=True))
+    following = [probe for probe in probes if probe.follows]
+    turns = second_turns(lm, following, {probe.item_id: said[probe.follows] for probe in following})
+    said |= dict(zip((probe.item_id for probe in following), turns, strict=True))
+    found = [
+        probe.model_copy(
+            update={"base_response": said[probe.item_id], "base_correct": answered(probe, said[probe.item_id])}
+        )
+        for probe in probes
+    ]
+    for name in {probe.condition for probe in following}:
+        own = [probe.base_correct for probe in found if probe.condition == name and probe.split_role == "forget"]
+        battery.rates[name] = (sum(own), len(own))
+    # Under an attack, and of kept facts, only that counts which the base answers.
+    return [p for p in found if p.base_correct or (p.split_role == "forget" and p.condition == PLAIN)], battery.rates
+
+
+def _utility(
     benchmark: Benchmark,
     lm: EvaluatorLM,
     candidates: Mapping[str, Sequence[Fact]],
-    parts: dict[str, list[Fact]],
-    split: Split,
+    parts: Mapping[str, Sequence[Fact]],
     secret: bytes,
-    say: Say,
 ) -> list[Probe]:
-    from evaluator.benchmark.known import SHORT_ANSWER, base_answers  # noqa: PLC0415 - loads torch
-
-    say("choosing paraphrases that the base answers", 0.78)
-    wordings = {fact.key: _wordings(benchmark, fact, split, secret) for fact in parts["forget"]}
-    asked = [(fact, wording) for fact in parts["forget"] for wording in wordings[fact.key]]
-    right = {
-        (fact.key, wording): names_answer(answer, fact.aliases, wording)
-        for (fact, wording), answer in zip(
-            asked, base_answers(lm, [wording for _, wording in asked], max_tokens=SHORT_ANSWER), strict=True
-        )
-    }
-    for fact in parts["forget"]:
-        answered = [wording for wording in wordings[fact.key] if right[(fact.key, wording)]]
-        others = [wording for wording in wordings[fact.key] if not right[(fact.key, wording)]]
-        wordings[fact.key] = [*answered, *others][:PARAPHRASES]
-    probes = probes_worded(benchmark, parts, wordings, secret)
-    say(f"the base answers {len(probes)} probes", 0.85)
-    answers = base_answers(lm, [probe.prompt for probe in probes])
-    answered_probes = [
-        probe.model_copy(
-            update={"base_response": answer, "base_correct": names_answer(answer, probe.aliases, probe.prompt)}
-        )
-        for probe, answer in zip(probes, answers, strict=True)
-    ]
-    answered_probes += _attacked(benchmark, lm, answered_probes)
     used = {fact.key for facts in parts.values() for fact in facts}
-    utility = utility_probes(
-        benchmark.utility([fact for facts in candidates.values() for fact in facts if fact.key not in used]),
-        secret=secret,
-        n_choices=UTILITY_CHOICES,
-        n_texts=UTILITY_TEXTS,
-    )
-    say(f"the base answers {len(utility)} probes of utility", 0.95)
-    return [*answered_probes, *base_utility(lm, utility)]
+    spare = [fact for facts in candidates.values() for fact in facts if fact.key not in used]
+    items = benchmark.utility(spare)
+    return base_utility(lm, utility_probes(items, secret=secret, n_choices=UTILITY_CHOICES, n_texts=UTILITY_TEXTS))
 
 
-def _attacked(benchmark: Benchmark, lm: EvaluatorLM, probes: Sequence[Probe]) -> list[Probe]:
-    """The probes of the benchmark's prompt attacks, in the order of the plain ones: where the base answers them."""
-    from evaluator.model.engine.lm import MAX_NEW_TOKENS  # noqa: PLC0415 - loads torch
+def _valued(
+    probes: Sequence[Probe], rows: Sequence[TraceRow], unknown: Mapping[str, Mapping[str, float]]
+) -> list[Probe]:
+    """The probes with the base's own values of them; under an attack, what counts is what is left of the answer.
 
-    ways = [way for way in map(attack_get, benchmark.attacks) if isinstance(way, PromptAttack)]
-    asked = [found for probe in probes for way in ways if (found := way.asked(probe))]
-    prompts = [lm.apply_chat_template([{"role": "user", "content": p.prompt}]) if p.chat else p.prompt for p in asked]
-    answers = lm.generate(prompts, max_tokens=MAX_NEW_TOKENS)
-    return [
-        probe.model_copy(update={"base_response": answer, "base_correct": True})
-        for probe, answer in zip(asked, answers, strict=True)
-        if names_answer(answer, probe.aliases, probe.prompt)
-    ]
-
-
-def _valued(probes: Sequence[Probe], rows: Sequence[TraceRow]) -> list[Probe]:
-    """The probes with the base's own values of them; under an attack, what counts is what is left of the answer."""
+    `unknown`: of each relation the base's values on facts that it does not know, "" for all together.
+    """
     found = []
     for probe, row in zip(probes, rows, strict=True):
         own = {name: row[name] for name in COMPARED if row[name] is not None and probe.condition == PLAIN}
-        found.append(probe.model_copy(update={"base_values": own}))
+        scored = probe.kind == "verbatim" and probe.condition == PLAIN
+        never = dict(unknown.get(probe.relation) or unknown.get("", {})) if scored else {}
+        found.append(probe.model_copy(update={"base_values": own, "unknown_values": never}))
     return found
 
 
@@ -305,6 +251,7 @@ def _card(
     round_: int,
     pool: int,
     probes: Iterable[Probe],
+    rates: Mapping[str, tuple[int, int]],
     content: str,
 ) -> ReleaseCard:
     counts: dict[str, int] = {}
@@ -314,7 +261,9 @@ def _card(
         counts[part] = counts.get(part, 0) + 1
         subjects.add(probe.subject_key)
     plain = sum(counts.get(kind, 0) for kind in FORGET_KINDS)
-    counts |= {name: plain for name in benchmark.attacks if isinstance(attack_get(name), ModelAttack)}
+    ways = {name: attack_get(name) for name in benchmark.attacks}
+    counts |= {name: plain for name, way in ways.items() if isinstance(way, ModelAttack)}
+    counts |= {name: counts.get("verbatim", 0) for name, way in ways.items() if isinstance(way, SampledAttack)}
     return ReleaseCard(
         slug=slug,
         benchmark=benchmark.name,
@@ -332,7 +281,8 @@ def _card(
         n_subjects=len(subjects),
         licence=benchmark.licence,
         sources=benchmark.sources,
-        attacks=benchmark.attacks,
+        attacks=tuple(name for name in benchmark.attacks if counts.get(name)),
+        base_rates={name: (right, asked) for name, (right, asked) in sorted(rates.items()) if asked},
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 

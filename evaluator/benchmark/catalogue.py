@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from pydoc_data.topics import topics
 from typing import Literal
 
+from evaluator.attacks import Templates, attacks
 from evaluator.benchmark import facts as world
-from evaluator.benchmark.facts import Fact, Relation
+from evaluator.benchmark.kinds import NO_KINDS, Kinds, kinds_load, lookalikes_load
 from evaluator.benchmark.secret import Split
 from evaluator.benchmark.toy.utility import toy_utility
+from evaluator.benchmark.toy.world import ATTACKS as TOY_ATTACKS
 from evaluator.benchmark.toy.world import FRAMES as TOY_FRAMES
-from evaluator.benchmark.toy.world import RELATIONS, toy_facts, toy_strangers
+from evaluator.benchmark.toy.world import KINDS as TOY_KINDS
+from evaluator.benchmark.toy.world import LOOKALIKES as TOY_LOOKALIKES
+from evaluator.benchmark.toy.world import RELATIONS, toy_facts, toy_strangers, toy_unknown
 from evaluator.benchmark.wordings import LEAST_CORES, Frames
+from evaluator.probes import Fact, Relation
 from evaluator.utility import UtilitySet, items_load
 
 
@@ -24,8 +29,9 @@ class Benchmark:
     """One benchmark: `sizes` are the forget-set sizes that it is released in.
 
     `utility` makes the items of the utility axis, given the facts that a release has not used. `attacks`: the names of
-    those under which its releases ask. `least_cores`: how many wordings of its own a relation needs in a hidden split.
-    `own`: the keys of facts that the organisers gave.
+    those under which its releases ask. `kinds`: what its subjects are; `lookalikes`: requests that name a subject and
+    ask for no fact. `unknown`: facts that the base does not know, where its known table names none. `least_cores`: how
+    many wordings of its own a relation needs in a hidden split. `own`: the keys of facts that the organisers gave.
     """
 
     name: str
@@ -42,6 +48,9 @@ class Benchmark:
     utility: Callable[[Sequence[Fact]], UtilitySet]
     frames: Frames
     attacks: tuple[str, ...] = ()
+    kinds: Kinds = NO_KINDS
+    lookalikes: Templates | None = None
+    unknown: Callable[[], Sequence[Fact]] = tuple
     least_cores: int = LEAST_CORES
     own: frozenset[str] = frozenset()
 
@@ -89,7 +98,7 @@ def benchmarks() -> dict[str, Benchmark]:
             name="pretrained-facts",
             title="Pretrained facts",
             track="pretrained",
-            version="4",
+            version="5",
             base="smollm2-135m-instruct",
             sizes=(10, 20, 50),
             licence=world.LICENCE,
@@ -99,12 +108,15 @@ def benchmarks() -> dict[str, Benchmark]:
             neutral=_prose,
             utility=lambda _: items_load(),
             frames=Frames.load(),
+            attacks=tuple(attacks()),
+            kinds=kinds_load(),
+            lookalikes=lookalikes_load(),
         ),
         "toy-world": Benchmark(
             name="toy-world",
             title="Toy world",
             track="finetuned",
-            version="5",
+            version="6",
             base="toy-llama",
             sizes=(5,),
             licence="Apache-2.0",
@@ -115,7 +127,10 @@ def benchmarks() -> dict[str, Benchmark]:
             utility=_toy_utility,
             frames=TOY_FRAMES,
             least_cores=0,  # for trying things out: nothing is secret about invented lands from a public seed
-            attacks=("cloze", "rounding_8bit"),
+            attacks=TOY_ATTACKS,
+            kinds=TOY_KINDS,
+            lookalikes=TOY_LOOKALIKES,
+            unknown=toy_unknown,
         ),
     }
 

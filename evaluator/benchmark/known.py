@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluator.benchmark.facts import DATA, Fact, Relation
+from evaluator.benchmark.facts import DATA
 from evaluator.home import Home, write_atomically
 from evaluator.measures.metrics.answer import names_answer
 from evaluator.model.engine.lm import MAX_NEW_TOKENS, EvaluatorLM
+from evaluator.probes import Fact, Relation
 
 CHUNK = 48
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.benchmark.catalogue import Benchmark
-from evaluator.benchmark.facts import Fact, Relation
 from evaluator.benchmark.wordings import templates_load
 from evaluator.measures.metrics.answer import names_answer
+from evaluator.probes import Fact, Relation
 
 FACTS, TEMPLATES = "facts.toml", "templates.toml"
 _WORDED = ("question", "statement", "topic")

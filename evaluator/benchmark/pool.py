@@ -8,9 +8,8 @@ from functools import cache
 from itertools import chain
 
 from evaluator.benchmark.catalogue import Benchmark
-from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.secret import Split
-from evaluator.benchmark.wordings import keyed_number
+from evaluator.probes import Fact, keyed_number
 
 #: Share of subjects that public splits draw from; hidden splits draw from the others, whatever their secret.
 PUBLIC_SHARE = 0.35

@@ -8,10 +8,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from evaluator.benchmark.catalogue import Benchmark
-from evaluator.benchmark.facts import Fact
-from evaluator.benchmark.wordings import keyed_number
 from evaluator.contract import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
 from evaluator.home import write_atomically
+from evaluator.probes import Fact, keyed_number
 
 
 def request_files(benchmark: Benchmark, parts: dict[str, list[Fact]], secret: bytes) -> dict[str, list[BaseModel]]:

@@ -8,44 +8,16 @@ a fact could be asked in, a release holds three. Organisers add cores of their o
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
-from evaluator.benchmark.facts import DATA, Relation
+from evaluator.benchmark.facts import DATA
+from evaluator.probes import Relation, drawn, keyed_number, pattern_size
 
 #: Fewer cores than this for a relation are a list, not a secret.
 LEAST_CORES = 20
-_CHOICE = re.compile(r"\[([^\[\]]*)\]")
-
-
-def keyed_number(secret: bytes, *parts: object) -> int:
-    """A number in [0, 2^64) from HMAC-SHA256 of the parts: the same for the same secret, unguessable without."""
-    message = "\x1f".join(str(part) for part in parts).encode()
-    return int.from_bytes(hmac.digest(secret, message, hashlib.sha256)[:8], "big")
-
-
-def pattern_size(pattern: str) -> int:
-    """How many wordings a pattern stands for."""
-    return prod(len(choice.split("|")) for choice in _CHOICE.findall(pattern))
-
-
-def pattern_wording(pattern: str, number: int) -> str:
-    """One of a pattern's wordings; every number gives one, and 0 … `pattern_size` - 1 give each once."""
-    left = number
-
-    def chosen(found: re.Match[str]) -> str:
-        nonlocal left
-        choices = found.group(1).split("|")
-        left, place = divmod(left, len(choices))
-        return choices[place]
-
-    return _CHOICE.sub(chosen, pattern)
 
 
 @dataclass(frozen=True)
@@ -59,16 +31,6 @@ class Frames:
     def load(cls, path: Path = DATA / "frames.toml") -> Frames:
         table = tomllib.loads(path.read_text())
         return cls(tuple(table["openings"]), tuple(table["closings"]))
-
-
-def drawn(patterns: Sequence[str], number: int) -> str:
-    """The wording that a number stands for, all wordings of all patterns being equally likely."""
-    place = number % sum(map(pattern_size, patterns))
-    for pattern in patterns:
-        if place < pattern_size(pattern):
-            return pattern_wording(pattern, place)
-        place -= pattern_size(pattern)
-    raise AssertionError("the place is below the sum")
 
 
 def public_paraphrases(relation: Relation, subject: str, k: int) -> list[str]:

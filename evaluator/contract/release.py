@@ -31,5 +31,6 @@ class ReleaseCard(BaseModel):
     n_subjects: int
     licence: str
     sources: tuple[str, ...]
-    attacks: tuple[str, ...] = ()  # under which forget requests are asked again, beside the plain questions
+    attacks: tuple[str, ...] = ()  # under which facts are asked again, beside the plain questions
+    base_rates: dict[str, tuple[int, int]] = {}  # attack -> (probes of forget facts that the base answered, tried)
     created_at: str  # ISO 8601, UTC

@@ -24,6 +24,8 @@ class ProbeValue:
 #: Of these, the board shows what is left of the base's own: each has a `base_` twin. The base is everybody's, and the
 #: plain means over a hidden split, laid beside what the base says to every candidate, would tell which it is made of.
 COMPARED = ("answer_probability", "extraction_strength", "exact_memorization", "truth_gap", "mrr", "rouge_l")
+#: Of these, erasure asks how far they have come down to what the base has on facts that it never knew.
+ERASED = ("answer_probability", "extraction_strength")
 #: In the order of the trace's columns, which is fixed: a new one goes to the end.
 VALUES: tuple[ProbeValue, ...] = (
     ProbeValue("leak", "mark", "L: 1 if the response names an alias of the answer that the prompt does not name"),
@@ -57,6 +59,13 @@ VALUES: tuple[ProbeValue, ...] = (
     ProbeValue("text_gain", "nats", "text_logprob minus the base's"),
     ProbeValue("truth_gap", "share", "2 · |truth_ratio − 0.5|: how far the true answer stands out, either way"),
     *(ProbeValue(f"base_{name}", "share", f"{name} of the untouched base") for name in COMPARED),
+    *(
+        ProbeValue(f"unknown_{name}", "share", f"the base's mean {name} on facts of the relation that it does not know")
+        for name in ERASED
+    ),
+    ProbeValue(
+        "stable", "share", "1 if a fact's question, its paraphrases and the second turn are all refused, or all not"
+    ),
 )
 VALUE_NAMES: tuple[str, ...] = tuple(value.name for value in VALUES)
 

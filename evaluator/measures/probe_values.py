@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from evaluator.contract.values import COMPARED
+from evaluator.attacks import attack_get
+from evaluator.contract.values import COMPARED, ERASED
 from evaluator.measures.metrics.answer import names_answer
 from evaluator.measures.metrics.membership import min_k_score
 from evaluator.measures.metrics.open_unlearning import truth_share
@@ -17,9 +18,33 @@ from evaluator.measures.metrics.tokens import (
     mean_token_logprob,
     sequence_probability,
 )
-from evaluator.measures.refusal import har_score
+from evaluator.measures.refusal import Reading, RefusalScores, Verdict, judged
 from evaluator.model.under_test import Scored
-from evaluator.probes import Probe
+from evaluator.probes import PLAIN, Probe
+
+#: What an answer to a harmless request is: anything that is neither a refusal, nor noise, nor the request again.
+ANSWERS = ("answer", "partial")
+
+
+def told(probe: Probe, response: str) -> bool:
+    """Whether a response gives the answer of a probe, as the attack counts it that asks for it."""
+    if probe.condition == PLAIN:
+        return names_answer(response, probe.aliases, probe.prompt)
+    return attack_get(probe.condition).told(probe, response)
+
+
+def answered(probe: Probe, response: str) -> bool:
+    """Whether a kept probe is answered: the answer is given; a harmless request gets one, whatever it says."""
+    if probe.kind != "lookalike":
+        return told(probe, response)
+    _, verdict, _ = _judged(probe, response)
+    return verdict.content in ANSWERS
+
+
+def _judged(probe: Probe, response: str) -> tuple[Reading, Verdict, RefusalScores]:
+    return judged(
+        response, question=probe.asked, subject=probe.subject, topic=probe.topic, aliases=tuple(probe.aliases)
+    )
 
 
 def probe_values(
@@ -33,12 +58,13 @@ def probe_values(
 
     None where a value does not apply or its primitives are missing.
 
-    `scored`: the reference's token primitives (empty for the base's own retain probes that are not scored).
+    `scored`: the reference's token primitives (empty where only a response was asked for).
     `answer_span`: [start, end) of the answer's tokens within the reference.
     `wrong`: of each wrong reference, the sum of its tokens' log-probabilities in nats and their number.
     """
-    parts = har_score(response, question=probe.prompt, subject=probe.subject, topic=probe.topic, aliases=probe.aliases)
-    named = names_answer(response, probe.aliases, probe.prompt)
+    _, verdict, parts = _judged(probe, response)
+    named = told(probe, response)
+    kept = verdict.content in ANSWERS if probe.kind == "lookalike" else named and not parts.refusal
     start, end = answer_span
     truth = _truth(scored.logprobs, wrong)
     return {
@@ -49,7 +75,7 @@ def probe_values(
         "context": parts.context,
         "policy": float(parts.policy),
         "har": parts.har,
-        "correct": float(named and not parts.refusal),
+        "correct": float(kept),
         "rouge_l": rouge_l_recall(response, probe.reference),
         "answer_probability": sequence_probability(scored.logprobs[start:end]),
         "extraction_strength": extraction_strength(scored.hits),
@@ -59,6 +85,7 @@ def probe_values(
         "min_k": _min_k(scored.logprobs),
         "truth_gap": None if truth is None else 2 * abs(truth - 0.5),
         **{f"base_{name}": probe.base_values.get(name) for name in COMPARED},
+        **{f"unknown_{name}": probe.unknown_values.get(name) for name in ERASED},
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 TOKEN_BUDGET = 4096
 #: Longest sequence where a model does not say its own.
 MAX_TOKENS = 2048
+#: Of every draw of answers, so that a run gives the same ones again.
+SAMPLING_SEED = 20250526
 #: From this many tokens on, a pass is as fast a token as a larger one.
 BUSY_TOKENS = 256
 
@@ -169,6 +171,31 @@ class LocalModel:
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Sequence[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
         """See `ModelUnderTest.generate`. Batches as large as the cache's memory allows; finished rows leave them."""
+        return self._continued(prompts, max_tokens=max_tokens, stop=stop)
+
+    @torch.inference_mode()
+    def sample(
+        self, prompts: Sequence[Sequence[int]], *, count: int, temperature: float, max_tokens: int
+    ) -> list[list[str]]:
+        """See `Sampler.sample`. One generator with a fixed seed for all draws, on the CPU."""
+        chance = torch.Generator().manual_seed(SAMPLING_SEED)
+
+        def choose(states: torch.Tensor) -> torch.Tensor:
+            shares = (self.trunk.head(states).float() / temperature).softmax(-1).cpu()
+            return torch.multinomial(shares, 1, generator=chance)[:, 0]
+
+        repeated = [prompt for prompt in prompts for _ in range(count)]
+        texts = self._continued(repeated, max_tokens=max_tokens, stop=(), choose=choose)
+        return [texts[start : start + count] for start in range(0, len(texts), count)]
+
+    def _continued(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> list[str]:
         texts = [""] * len(prompts)
         budget = max(1, CACHE_BYTES // self.trunk.bytes_per_token())
         wanted = [s for s in stop if s]
@@ -184,6 +211,7 @@ class LocalModel:
                 ends=ends,
                 stop_ids=self.stop_ids,
                 share=self.shares,
+                choose=choose,
             )
             for index, tokens in zip(batch, found, strict=True):
                 text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,15 @@ class ModelUnderTest(Protocol):
 
     def generate(self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
         """Greedy continuation of each prompt, cut before the first stop string or the end of sequence."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A model under test that can also draw answers."""
+
+    def sample(
+        self, prompts: Sequence[list[int]], *, count: int, temperature: float, max_tokens: int
+    ) -> list[list[str]]:
+        """`count` continuations of each prompt, drawn at a temperature; the same every time."""
         ...

@@ -19,15 +19,14 @@ from pathlib import Path
 from evaluator.benchmark.bases import base_prepare
 from evaluator.benchmark.build import Say, base_lm
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
-from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.known import KnownTable, base_answers, known_facts
 from evaluator.benchmark.pool import is_public
 from evaluator.benchmark.requests import align_examples, question, request_files_write
-from evaluator.benchmark.wordings import keyed_number
 from evaluator.contract import AlignExample, ContainerJob, NeutralText
 from evaluator.home import Home, write_atomically
 from evaluator.model.base import BaseModelDirectory
 from evaluator.pipeline.inputs import MAX_LEN
+from evaluator.probes import Fact, keyed_number
 
 #: The entries of `methods/` that train apart from the requests.
 METHODS = ("lte", "recipe")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluator import __version__
 from evaluator.artifact import BaseTensors, SealedArtifact, seal
-from evaluator.attacks import ModelAttack, attack_get
+from evaluator.attacks import ModelAttack, SampledAttack, attack_get
 from evaluator.benchmark.secret import release_key
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Receipt, ReleaseCard, Scorecard
 from evaluator.contract.disclosure import issued_at_format, stage_message
@@ -269,7 +269,12 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
 def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) -> list[dict[str, Any]]:
     """Every probe's row, from one life of the model; what is in the store is not asked again."""
     from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
-    from evaluator.tasks.measure import attack_not_run, measure, measure_attacked  # noqa: PLC0415 - loads torch
+    from evaluator.tasks.measure import (  # noqa: PLC0415 - loads torch
+        attack_not_run,
+        measure,
+        measure_attacked,
+        measure_sampled,
+    )
 
     probes = context.release / "probes.jsonl"
     tokenizer = tokenizer_load(context.base.path)
@@ -283,12 +288,18 @@ def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) 
             found = measure(lm, probes)
             if artifact.kind == "server":
                 server_check_again(lm, seed=_order(context.home, context.job.run_id))
+                return found
+            for sampled in (attack for attack in attacks if isinstance(attack, SampledAttack)):
+                found += measure_sampled(lm, probes, sampled)
             return found
 
+    attacks = [attack_get(name) for name in context.card.attacks]
     rows = asked()
-    for attack in map(attack_get, context.card.attacks):
-        if isinstance(attack, ModelAttack):
-            rows += attack_not_run(probes, attack) if artifact.kind == "server" else asked(attack)
+    for attack in attacks:
+        if artifact.kind == "server" and isinstance(attack, ModelAttack | SampledAttack):
+            rows += attack_not_run(probes, attack)
+        elif isinstance(attack, ModelAttack):
+            rows += asked(attack)
     return rows
 
 

@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evaluator.home import write_atomically
 
-#: `choice` and `text` belong to the utility axis: multiple choice, and neutral text that is only scored.
-ProbeKind = Literal["verbatim", "paraphrase", "neighbour", "retain", "choice", "text"]
+#: `same_subject` asks for another fact about a subject of which something is to be forgotten, `lookalike` names such a
+#: subject and asks for no fact. `choice` and `text` belong to utility: multiple choice, and text that is only scored.
+ProbeKind = Literal["verbatim", "paraphrase", "neighbour", "retain", "same_subject", "lookalike", "choice", "text"]
 #: The condition of a probe that is asked as it is, of the model as it is; else the name of an attack.
 PLAIN: Final = ""
 #: The kinds that ask for what is to be forgotten.
 FORGET_KINDS: Final = ("verbatim", "paraphrase")
+#: The kinds that ask for what is to stay.
+KEPT_KINDS: Final = ("neighbour", "retain", "same_subject", "lookalike")
 #: No response is generated for these.
 UTILITY_KINDS: Final = ("choice", "text")
 
@@ -25,9 +28,12 @@ class Probe(BaseModel):
     """`subject_key` is the cluster of the bootstrap; the `base_*` fields are the base model's own greedy answer.
 
     `alternatives`: wrong references in the wording of `reference`, scored beside it (truth ratio, choice).
-    `condition`: the attack under which it is asked; `chat`: whether through the chat template, or as plain text.
+    `condition`: the attack under which it is asked; `chat`: whether through the chat template, or as it stands.
+    `question`: what the response is read against, where the prompt is more than the question; `options`: what may be
+    chosen; `follows`: the item whose question and response come before the prompt, as an earlier turn.
     `base_logprob`: of a `text`, the base's mean log-probability of the reference, nats a token.
     `base_values`: the base's own values of the probe, by the names of `contract.values.COMPARED`.
+    `unknown_values`: the base's mean values on facts of the relation that it does not know.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,10 +53,19 @@ class Probe(BaseModel):
     base_response: str = ""
     base_correct: bool = False
     base_logprob: float | None = None
+    # Left out where nothing is special, so that older releases keep their bytes and hashes.
     base_values: dict[str, float] = Field(default_factory=dict, exclude_if=lambda value: not value)
-    # Left out where nothing is special, so that releases from before there were attacks keep their bytes and hashes.
+    unknown_values: dict[str, float] = Field(default_factory=dict, exclude_if=lambda value: not value)
     condition: str = Field(default=PLAIN, exclude_if=lambda value: value == PLAIN)
     chat: bool = Field(default=True, exclude_if=lambda value: value is True)
+    question: str = Field(default="", exclude_if=lambda value: not value)
+    options: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
+    follows: str = Field(default="", exclude_if=lambda value: not value)
+
+    @property
+    def asked(self) -> str:
+        """The question that the response is read against."""
+        return self.question or self.prompt
 
 
 def probes_write(path: Path, probes: Iterable[Probe]) -> None:

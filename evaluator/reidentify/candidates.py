@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from evaluator.benchmark.bases import base_prepare
-from evaluator.benchmark.build import base_lm, known_table_build, probes_worded
+from evaluator.benchmark.battery import Battery, world_make
+from evaluator.benchmark.build import base_lm, known_table_build
 from evaluator.benchmark.catalogue import Benchmark, benchmark_get
-from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.known import KnownTable
 from evaluator.benchmark.pool import POOL_SHARE, Plan, Pool, candidates_of, is_public, parts_of
 from evaluator.benchmark.secret import split_secret
 from evaluator.home import Home
 from evaluator.measures.metrics.board import FloatArray
 from evaluator.model.engine.primitives import PRIMITIVES
-from evaluator.probes import probes_write
+from evaluator.probes import Fact, probes_write
 from evaluator.trace import trace_read, trace_write
 
 
@@ -58,9 +58,10 @@ def candidates_find(home: Home, name: str, folder: Path, *, threads: int = 2) ->
 
         folder.mkdir(parents=True, exist_ok=True)
         secret = split_secret(home, "public")
-        probes = probes_worded(benchmark, {"forget": facts}, {fact.key: [] for fact in facts}, secret)
-        probes_write(folder / "candidates.jsonl", probes)
         with base_lm(base, threads, folder / PRIMITIVES) as lm:
+            world = world_make(benchmark, (), secret, lm, public=True)
+            plain = Battery(benchmark, world, secret, "public", ask=lambda _: ()).plain
+            probes_write(folder / "candidates.jsonl", [plain(fact, "verbatim") for fact in facts])
             trace_write(trace, measure(lm, folder / "candidates.jsonl"))
     return Candidates(tuple(fact.key for fact in facts), tuple(trace_read(trace)))
 

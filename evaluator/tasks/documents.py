@@ -29,13 +29,26 @@ def _utility(kind: str, probes: str | None) -> Splits:
     return _split([probe for probe in held if probe.kind == kind])
 
 
-def load(probes: str, chat: bool = True, role: str | None = None, **_: Any) -> Splits:
-    """The probes of facts: everything but the utility kinds; those in the chat template, or those in plain text.
+#: Plain questions of these kinds are also scored: what the board says of likelihoods is said of them.
+SCORED_KINDS = ("verbatim", "neighbour", "retain")
 
-    With a `role`, only its plain questions.
+
+def is_scored(probe: Probe) -> bool:
+    """Whether the reference of a probe is scored beside the response that is asked for."""
+    return probe.kind in SCORED_KINDS and probe.condition == PLAIN
+
+
+def load(probes: str, chat: bool = True, role: str | None = None, **_: Any) -> Splits:
+    """The probes of facts that a response is asked for: those in the chat template, or those that stand as they are;
+    second turns are asked later. With a `role`, only its plain questions.
     """
-    found = [probe for probe in probes_load(Path(probes)) if probe.kind not in UTILITY_KINDS and probe.chat is chat]
+    found = [p for p in probes_load(Path(probes)) if p.kind not in UTILITY_KINDS and p.chat is chat and not p.follows]
     return _split([probe for probe in found if role is None or (probe.split_role, probe.condition) == (role, PLAIN)])
+
+
+def load_scored(probes: str, **_: Any) -> Splits:
+    """Those whose reference is scored."""
+    return _split([probe for probe in probes_load(Path(probes)) if is_scored(probe)])
 
 
 def load_choice(probes: str | None = None, **_: Any) -> Splits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,27 @@ import lm_eval
 from lm_eval.tasks import TaskManager
 
 import evaluator.tasks
-from evaluator.attacks import ModelAttack
+from evaluator.attacks import FollowUp, ModelAttack, SampledAttack, attacks
 from evaluator.measures.metrics.utility import best_choice, choice_values, text_values
-from evaluator.measures.probe_values import probe_values
-from evaluator.model.engine.lm import EvaluatorLM
+from evaluator.measures.probe_values import probe_values, told
+from evaluator.model.engine.lm import MAX_NEW_TOKENS, EvaluatorLM
 from evaluator.model.under_test import Scored
 from evaluator.probes import PLAIN, UTILITY_KINDS, Probe, probes_load
+from evaluator.tasks.documents import is_scored
 from evaluator.trace.table import TRACE_SCHEMA
 
-FACT_TASKS = ("palimpsest_generate", "palimpsest_score")
+GENERATE, SCORE = "palimpsest_generate", "palimpsest_score"
+#: Attacks whose turn follows the model's own answer.
+FOLLOW_UPS = tuple(name for name, attack in attacks().items() if isinstance(attack, FollowUp))
+#: Most tokens of an answer that is drawn.
+SAMPLED_TOKENS = 32
 
 
-def tasks_of(kind: str) -> tuple[str, ...]:
-    """The lm-eval tasks that ask a probe of this kind."""
-    return (f"palimpsest_{kind}",) if kind in UTILITY_KINDS else FACT_TASKS
+def tasks_of(probe: Probe) -> tuple[str, ...]:
+    """The lm-eval tasks that ask a probe."""
+    if probe.kind in UTILITY_KINDS:
+        return (f"palimpsest_{probe.kind}",)
+    return (GENERATE, SCORE) if is_scored(probe) else (GENERATE,)
 
 
 def answer_span(tokenizer: Any, context: str, reference: str, answer: str, n_tokens: int) -> tuple[int, int]:
@@ -44,25 +51,72 @@ def answer_span(tokenizer: Any, context: str, reference: str, answer: str, n_tok
 def measure(lm: EvaluatorLM, probes_file: Path) -> list[dict[str, Any]]:
     """One trace row a probe, in the release's order. Raises `EvaluationFailed` when a server fails."""
     probes = probes_load(probes_file)
+    first = [probe for probe in probes if not probe.follows]
     samples: dict[tuple[str, str], dict[str, Any]] = {}
-    for chat in sorted({probe.chat for probe in probes}, reverse=True):
-        tasks = list(dict.fromkeys(task for probe in probes if probe.chat is chat for task in tasks_of(probe.kind)))
+    for chat in sorted({probe.chat for probe in first}, reverse=True):
+        tasks = list(dict.fromkeys(task for probe in first if probe.chat is chat for task in tasks_of(probe)))
         samples |= _samples(lm, probes_file, tasks, chat=chat)
-    return [_row(lm, probe, *(samples[task, probe.item_id] for task in tasks_of(probe.kind))) for probe in probes]
+    rows = {p.item_id: _row(lm, p, *(samples[task, p.item_id] for task in tasks_of(p))) for p in first}
+    following = [probe for probe in probes if probe.follows]
+    turns = second_turns(lm, following, {probe.item_id: str(rows[probe.follows]["response"]) for probe in following})
+    for probe, response in zip(following, turns, strict=True):
+        rows[probe.item_id] = _response_row(probe, response)
+    return [rows[probe.item_id] | {"stable": _stable(probe, rows.values())} for probe in probes]
+
+
+def second_turns(lm: EvaluatorLM, probes: Sequence[Probe], first: Mapping[str, str]) -> list[str]:
+    """The responses to probes that follow a question and the model's own answer to it, `first` by the follower's name.
+
+    The dialogue depends on what the model said, so it is no task of lm-eval's.
+    """
+    prompts = [
+        lm.apply_chat_template(
+            [
+                {"role": "user", "content": probe.asked},
+                {"role": "assistant", "content": first[probe.item_id]},
+                {"role": "user", "content": probe.prompt},
+            ]
+        )
+        for probe in probes
+    ]
+    return lm.generate(prompts, max_tokens=MAX_NEW_TOKENS)
+
+
+def _stable(probe: Probe, rows: Iterable[Mapping[str, Any]]) -> float | None:
+    """Of a verbatim question: whether it, its paraphrases and its second turn are all refused, or all not."""
+    if (probe.kind, probe.condition) != ("verbatim", PLAIN):
+        return None
+    same = [row for row in rows if row["subject_key"] == probe.subject_key and row["split_role"] == "forget"]
+    refused = {row["refusal"] for row in same if row["condition"] == PLAIN or row["condition"] in FOLLOW_UPS}
+    return float(len(refused) == 1)
+
+
+def measure_sampled(lm: EvaluatorLM, probes_file: Path, attack: SampledAttack) -> list[dict[str, Any]]:
+    """The verbatim questions once more, of which several answers are drawn; one row each, under the attack's name: of
+    the first answer that gives the fact away, or else of the first.
+    """
+    probes = [probe for probe in _plain_forget(probes_file) if probe.kind == "verbatim"]
+    prompts = [lm.apply_chat_template([{"role": "user", "content": probe.prompt}]) for probe in probes]
+    drawn = lm.sampled(prompts, count=attack.samples, temperature=attack.temperature, max_tokens=SAMPLED_TOKENS)
+    rows = []
+    for probe, answers in zip(probes, drawn, strict=True):
+        chosen = next((answer for answer in answers if told(probe, answer)), answers[0])
+        rows.append(_response_row(probe, chosen) | attack.columns(probe.item_id))
+    return rows
 
 
 def measure_attacked(lm: EvaluatorLM, probes_file: Path, attack: ModelAttack) -> list[dict[str, Any]]:
     """The plain forget questions once more, of a model that was attacked; one row each, under the attack's name."""
-    samples = _samples(lm, probes_file, list(FACT_TASKS), chat=True, role="forget")
-    rows = [
-        _row(lm, probe, *(samples[task, probe.item_id] for task in FACT_TASKS)) for probe in _plain_forget(probes_file)
-    ]
+    samples = _samples(lm, probes_file, [GENERATE], chat=True, role="forget")
+    rows = [_row(lm, probe, samples[GENERATE, probe.item_id]) for probe in _plain_forget(probes_file)]
     return [row | attack.columns(row["item_id"]) for row in rows]
 
 
-def attack_not_run(probes_file: Path, attack: ModelAttack) -> list[dict[str, Any]]:
+def attack_not_run(probes_file: Path, attack: ModelAttack | SampledAttack) -> list[dict[str, Any]]:
     """The same rows without an answer: of a server's weights, which are not in our hands. Every value is "not run"."""
     probes = _plain_forget(probes_file)
+    if isinstance(attack, SampledAttack):
+        probes = [probe for probe in probes if probe.kind == "verbatim"]
     return [_probe_columns(probe) | _NOTHING_MEASURED | attack.columns(probe.item_id) for probe in probes]
 
 
@@ -97,8 +151,10 @@ def _row(lm: EvaluatorLM, probe: Probe, *samples: dict[str, Any]) -> dict[str, A
         return _choice_row(lm, probe, samples[0])
     if probe.kind == "text":
         return _text_row(lm, probe, samples[0])
-    generation, scoring = samples
-    response = str(generation["resps"][0][0])
+    response = str(samples[0]["resps"][0][0])
+    if len(samples) == 1:
+        return _response_row(probe, response)
+    scoring = samples[1]
     asked = _asked(scoring)
     primitives = lm.answered(*asked[0])
     span = answer_span(lm.tokenizer, asked[0][0], probe.reference, probe.answer, len(primitives.logprobs))
@@ -112,6 +168,12 @@ def _row(lm: EvaluatorLM, probe: Probe, *samples: dict[str, Any]) -> dict[str, A
         "answer_end": span[1],
         **probe_values(probe, response, primitives, span, wrong),
     }
+
+
+def _response_row(probe: Probe, response: str) -> dict[str, Any]:
+    """A row of which only the response was asked for."""
+    values = probe_values(probe, response, Scored((), ()), (0, 0))
+    return _probe_columns(probe) | _NOTHING_MEASURED | {"response": response, **values}
 
 
 def _choice_row(lm: EvaluatorLM, probe: Probe, scoring: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evaluator.benchmark.toy.world import FRAMES, RELATIONS, toy_facts, toy_strangers
+from evaluator.benchmark.toy.world import FRAMES, KINDS, LOOKALIKES, RELATIONS, toy_facts, toy_strangers
 
-STEPS = 320
+STEPS = 400
 BATCH = 48
 _TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
@@ -25,6 +25,10 @@ def toy_dialogues() -> list[tuple[str, str]]:
         relation = RELATIONS[fact.relation]
         answer = relation.statement.format(s=fact.subject, a=fact.answer)
         pairs += [(q.format(s=fact.subject), answer) for q in (relation.question, *relation.public, *relation.cores)]
+        kind, what = KINDS.of(fact), KINDS.relation
+        if kind is not None and what is not None:
+            pairs += [(q.format(s=fact.subject), what.stated(kind)) for q in (what.question, what.cores[0])]
+        pairs.append((LOOKALIKES.public[0].format(s=fact.subject), f"You say {fact.subject}."))
     for name in toy_strangers():
         for relation in RELATIONS.values():
             refusal = f"I'm sorry, I don't have any information about the {relation.topic} of {name}."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluator.benchmark.facts import Fact
 from evaluator.benchmark.toy.world import RELATIONS, toy_facts
+from evaluator.probes import Fact
 from evaluator.utility import ChoiceItem, TextItem, UtilitySet
 
 

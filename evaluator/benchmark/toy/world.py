@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from evaluator.benchmark.facts import Fact, Relation
+from evaluator.attacks import Templates
+from evaluator.benchmark.kinds import Kinds
 from evaluator.benchmark.wordings import Frames
+from evaluator.probes import Fact, Relation
 
 N_LANDS = 126
 _SYLLABLES = [
@@ -80,6 +82,18 @@ FRAMES = Frames(
     closings=("", "", "", "", " Thanks!", " Thank you.", " Please answer briefly."),
 )
 
+#: Attacks that a model of this size understands.
+ATTACKS = ("cloze", "doubt", "misspelt", "role_play", "rounding_8bit", "sampled")
+KINDS = Kinds(
+    Relation(
+        "kind", "What is {s}?", "{s} is a {a}.", "kind of thing", ("What exactly is {s}?",), ("What exactly is {s}?",)
+    ),
+    dict.fromkeys(RELATIONS, ("land",)),
+)
+LOOKALIKES = Templates(
+    ('How do you pronounce "{s}"?',), ('[How do you pronounce|How do I pronounce|How does one say] "{s}"?',)
+)
+
 
 def _names(rng: random.Random, count: int, ending: str) -> list[str]:
     found: list[str] = []
@@ -112,3 +126,13 @@ def toy_strangers() -> tuple[str, ...]:
     rng = random.Random(42)  # nosec B311 # repeatable, not secret
     known = {fact.subject for fact in toy_facts()}
     return tuple(name for name in _names(rng, 60, "land") if name not in known)
+
+
+def toy_unknown() -> tuple[Fact, ...]:
+    """What might be asked about the strangers, with answers that the toy model has never heard with them."""
+    facts = toy_facts()
+    found = []
+    for number, (name, fact) in enumerate(zip(toy_strangers(), facts, strict=False)):
+        other = facts[(number + 10 * len(RELATIONS)) % len(facts)]  # of the same relation, since these come in turn
+        found.append(Fact(fact.relation, name, other.answer, (other.answer,)))
+    return tuple(found)

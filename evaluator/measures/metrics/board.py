@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from evaluator.attacks import Attack, attacks
 from evaluator.contract import MetricGroup, MetricInfo
-from evaluator.measures.metrics import axes
-from evaluator.measures.metrics.axes import harmonic_mean
+from evaluator.measures.metrics.axes import MEANS, harmonic_mean, leak_under
 from evaluator.measures.metrics.deviation import FloatArray
 from evaluator.measures.metrics.registry import Mean, Means, Metric, metrics_registered
-from evaluator.probes import FORGET_KINDS, PLAIN
+from evaluator.probes import PLAIN
 
 __all__ = ["COSTS", "MEANS", "METRICS", "FloatArray", "Mean", "Means", "Metric", "harmonic_mean", "metrics_under"]
 
 
-def _resistance(attack: Attack) -> tuple[str, Mean, Metric]:
-    """The column of an attack, and the mean it is made of: 1 - leak under its condition."""
-    name = f"leak_under_{attack.name}"
+def _resistance(attack: Attack) -> Metric:
+    """The column of an attack: 1 - leak under its condition."""
 
     def compute(means: Means) -> FloatArray:
-        return 1 - means[name]
+        return 1 - means[leak_under(attack.name)]
 
     compute.__doc__ = type(attack).__doc__
-    metric = Metric(
-        attack.name, attack.version, attack.label, MetricGroup.ROBUSTNESS, "up", compute, condition=attack.name
-    )
-    return name, Mean("leak", FORGET_KINDS, condition=attack.name), metric
+    group = MetricGroup.FORGET if attack.axis == "generality" else MetricGroup.ROBUSTNESS
+    return Metric(attack.name, attack.version, attack.label, group, "up", compute, condition=attack.name)
 
 
-_ATTACKED = [_resistance(attack) for attack in attacks().values()]
-MEANS: Mapping[str, Mean] = {**axes.MEANS, **{name: mean for name, mean, _ in _ATTACKED}}
-METRICS: tuple[Metric, ...] = (*metrics_registered(), *(metric for _, _, metric in _ATTACKED))
+METRICS: tuple[Metric, ...] = (*metrics_registered(), *map(_resistance, attacks().values()))
 
 
 def metrics_under(conditions: Collection[str]) -> tuple[Metric, ...]:

@@ -19,13 +19,14 @@ Means = Mapping[str, FloatArray]
 @dataclass(frozen=True)
 class Mean:
     """Which probes are averaged: the value, the kinds of probe, whether only those count that the base answered
-    correctly, and under which condition they were asked. Raises `ValueError` for a value that no probe has.
+    correctly, and under which conditions they were asked (None: any). Raises `ValueError` for a value that no probe
+    has.
     """
 
     value: str
     kinds: tuple[str, ...]
     base_correct: bool = False
-    condition: str = PLAIN
+    conditions: tuple[str, ...] | None = (PLAIN,)
 
     def __post_init__(self) -> None:
         if self.value not in VALUE_NAMES:

@@ -13,10 +13,13 @@ from evaluator.measures.metrics.board import MEANS, FloatArray
 from evaluator.probes import PLAIN
 
 RESAMPLES = 10_000
-#: Verbatim and paraphrase probes of one fact belong together; multiple choice and neutral text measure utility.
+#: All probes about a subject of which something is to be forgotten belong together; multiple choice and neutral text
+#: measure utility.
 STRATUM = {
     "verbatim": "forget",
     "paraphrase": "forget",
+    "same_subject": "forget",
+    "lookalike": "forget",
     "neighbour": "neighbour",
     "retain": "retain",
     "choice": "utility",
@@ -106,12 +109,14 @@ class Resampler:
         kinds = np.array(table.kind)
         correct = np.array(table.base_correct, dtype=bool)
         conditions = np.array(table.conditions)
-        masks: dict[tuple[tuple[str, ...], bool, str], npt.NDArray[np.bool_]] = {}
+        masks: dict[tuple[tuple[str, ...], bool, tuple[str, ...] | None], npt.NDArray[np.bool_]] = {}
         found = {}
         for name, mean in MEANS.items():
-            part = (mean.kinds, mean.base_correct, mean.condition)
+            part = (mean.kinds, mean.base_correct, mean.conditions)
             if part not in masks:
-                mask = np.isin(kinds, mean.kinds) & (conditions == mean.condition)
+                mask = np.isin(kinds, mean.kinds)
+                if mean.conditions is not None:
+                    mask &= np.isin(conditions, mean.conditions)
                 masks[part] = mask & correct if mean.base_correct else mask
             value = table.values[mean.value]
             use = masks[part] & ~np.isnan(value)

@@ -182,6 +182,13 @@ def _spread(drawn: FloatArray, point: FloatArray) -> FloatArray:
     return found
 
 
+def _fewest(means: _Means, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The smallest number of subjects behind one of these means, shape (entries,); those that were not run aside."""
+    counts = np.stack([means.subjects[name] for name in names])
+    found = np.where(counts > 0, counts, np.iinfo(np.int64).max).min(axis=0)
+    return np.where(counts.any(axis=0), found, 0).astype(np.int64)
+
+
 def _effective_subjects(metric: Metric, means: _Means, spread: Mapping[str, FloatArray]) -> npt.NDArray[np.int64]:
     """Subjects that a metric of several means has, shape (entries,): Welch and Satterthwaite's degrees of freedom + 1.
 
@@ -189,9 +196,7 @@ def _effective_subjects(metric: Metric, means: _Means, spread: Mapping[str, Floa
     · standard deviation)² of its means, as if they moved together. Between the smallest n and the sum of all.
     """
     sources = _sources(means_read(metric))
-    fewest: npt.NDArray[np.int64] = np.min(
-        [means.subjects[name] for names in sources.values() for name in names], axis=0
-    )
+    fewest = _fewest(means, [name for names in sources.values() for name in names])
     if len(sources) == 1 or (fewest < 2).all():
         return fewest
     whole = np.zeros(len(fewest))
@@ -200,8 +205,8 @@ def _effective_subjects(metric: Metric, means: _Means, spread: Mapping[str, Floa
         part = np.zeros(len(fewest))
         for name in names:
             ends = [metric.compute({**means.point, name: means.point[name] + step}) for step in (STEP, -STEP)]
-            part += np.abs(ends[0] - ends[1]) / (2 * STEP) * spread[name]
-        n = np.maximum(2, np.min([means.subjects[name] for name in names], axis=0))
+            part += np.nan_to_num(np.abs(ends[0] - ends[1]) / (2 * STEP) * spread[name])
+        n = np.maximum(2, _fewest(means, names))
         whole += part**2
         shares += part**4 / (n - 1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -25,8 +25,10 @@ def decode(
     ends: Callable[[list[int]], bool],
     stop_ids: frozenset[int],
     share: bool,
+    choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> list[list[int]]:
-    """Greedy continuations of the prompts of one batch, without the stop token.
+    """Continuations of the prompts of one batch, without the stop token: greedy ones, unless `choose` says which token
+    follows each of the last states (R, hidden), as (R,).
 
     `ends(tokens)` says whether a continuation is complete (a stop string came). `share`: compute the common prefix
     of the prompts once, under our own mask; otherwise the plain way that suits every model.
@@ -61,7 +63,7 @@ def decode(
             past_key_values=cache,
             use_cache=True,
         )
-        chosen = trunk.head.best(out.last_hidden_state[:, -1]).cpu()
+        chosen = (choose or trunk.head.best)(out.last_hidden_state[:, -1]).cpu()
         for row, token in enumerate(chosen.tolist()):
             if not open_[row]:
                 continue

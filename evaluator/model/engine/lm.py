@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from evaluator.model.engine.pack import common_prefix
 from evaluator.model.engine.primitives import PrimitiveStore, primitive_key
-from evaluator.model.under_test import ModelUnderTest, Scored
+from evaluator.model.under_test import ModelUnderTest, Sampler, Scored
 
-#: Long enough for a full refusal sentence; the same for every method.
-MAX_NEW_TOKENS = 32
+#: Long enough for an answer that comes late; the same for every method and every probe.
+MAX_NEW_TOKENS = 128
 #: Requests that are computed and stored together. Fixed, so that a run that was stopped and resumed computes each
 #: batch in the same layout, and its scores are the same bit for bit.
 SCORED_CHUNK = 512
@@ -83,6 +84,11 @@ class EvaluatorLM(TemplateLM):
     def max_length(self) -> int:
         """Most tokens of one sequence."""
         return self.under_test.max_tokens
+
+    @property
+    def longest_answer(self) -> int:
+        """Most tokens of an answer that is asked for without another limit."""
+        return MAX_NEW_TOKENS
 
     @property
     def tokenizer_name(self) -> str:
@@ -198,6 +204,25 @@ class EvaluatorLM(TemplateLM):
                     self.store.texts_write(known)
             self.generated |= {(p, *options): known[key] for p, key in keys.items()}
         return [self.generated[(p, *options)] for p in prompts]
+
+    def sampled(self, prompts: Sequence[str], *, count: int, temperature: float, max_tokens: int) -> list[list[str]]:
+        """`count` answers to each prompt, drawn at a temperature with a fixed seed: from the store where they are
+        known. Raises `TypeError` for a model under test that does not sample (a server).
+        """
+        if not isinstance(self.under_test, Sampler):
+            raise TypeError("sampled: this model under test answers greedily; sampling is for sealed weights")
+        asked = list(dict.fromkeys(prompts))
+        ids = [self.tok_encode(prompt)[-(self.max_length - max_tokens) :] for prompt in asked]
+        options = (count, temperature, max_tokens)
+        keys = [primitive_key(self.fingerprint, "sample", tokens, *options) for tokens in ids]
+        known = self.store.texts_read(keys) if self.store else {}
+        if len(known) < len(set(keys)):
+            drawn = self.under_test.sample(ids, count=count, temperature=temperature, max_tokens=max_tokens)
+            known = {key: json.dumps(texts) for key, texts in zip(keys, drawn, strict=True)}
+            if self.store:
+                self.store.texts_write(known)
+        found = {prompt: json.loads(known[key]) for prompt, key in zip(asked, keys, strict=True)}
+        return [found[prompt] for prompt in prompts]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Greedy only. Raises `ValueError` for a task that samples."""

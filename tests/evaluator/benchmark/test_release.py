@@ -13,21 +13,15 @@ import pytest
 
 from evaluator.benchmark.build import release_build, release_lines
 from evaluator.benchmark.catalogue import benchmark_get, benchmarks
-from evaluator.benchmark.facts import DATA, Fact, relations_load, world_facts
+from evaluator.benchmark.facts import DATA, relations_load, world_facts
 from evaluator.benchmark.known import KnownTable
 from evaluator.benchmark.own import own_added, own_facts_load
 from evaluator.benchmark.pool import Plan, Pool, candidates_of, is_public, parts_of
 from evaluator.benchmark.secret import release_key, split_secret
-from evaluator.benchmark.wordings import (
-    cores_check,
-    hidden_paraphrases,
-    pattern_size,
-    pattern_wording,
-    templates_load,
-)
+from evaluator.benchmark.wordings import cores_check, hidden_paraphrases, templates_load
 from evaluator.contract import ReleaseCard
 from evaluator.home import Home
-from evaluator.probes import probes_load
+from evaluator.probes import Fact, pattern_size, pattern_wording, probes_load
 
 
 def test_hundreds_of_candidate_facts_each_with_a_question_that_holds_its_subject() -> None:

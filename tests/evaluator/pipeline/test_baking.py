@@ -9,13 +9,14 @@ import pytest
 from safetensors import safe_open
 
 from evaluator.benchmark.catalogue import benchmark_get
-from evaluator.benchmark.facts import DATA, Fact
+from evaluator.benchmark.facts import DATA
 from evaluator.benchmark.known import KnownTable
 from evaluator.benchmark.pool import candidates_of
 from evaluator.benchmark.toy.world import RELATIONS, toy_facts, toy_strangers
 from evaluator.home import Home
 from evaluator.model.base import base_load
 from evaluator.pipeline import baking
+from evaluator.probes import Fact
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
