@@ -22,6 +22,7 @@ from evaluator.measures.statistics import (
     rank_entries,
 )
 from evaluator.measures.statistics.intervals import quantiles
+from evaluator.probes import KEPT_KINDS
 from tests.evaluator.measures.statistics.worlds import World
 
 GOOD = World(forgetting=0.95, kept=0.95, refusal=0.9, over_refusal=0.02, subjects=30)
@@ -60,12 +61,12 @@ def test_many_entries_at_once_give_what_the_definition_gives_for_one() -> None:
     rng = np.random.default_rng(3)
     tables = {name: POOR.draw(rng) for name in "abc"}
     resampler = Resampler(tables["a"], key="k", resamples=300)
-    found = board_intervals(tables, resampler, keep=("locality",))
+    found = board_intervals(tables, resampler, keep=("over_refusal",))
     sums = resampler.sums(tables["b"])
-    total, count = sums["correct_kept"]
+    total, count = sums["refusal_kept"]
     drawn = (resampler.weights @ total) / (resampler.weights @ count)
-    assert found["b"].drawn["locality"] == pytest.approx(drawn, abs=1e-12)
-    assert found["b"].value["locality"] == pytest.approx(total.sum() / count.sum())
+    assert found["b"].drawn["over_refusal"] == pytest.approx(drawn, abs=1e-12)
+    assert found["b"].value["over_refusal"] == pytest.approx(total.sum() / count.sum())
 
 
 def test_quantiles_are_those_of_numpy_with_missing_values_left_out() -> None:
@@ -135,13 +136,14 @@ def test_a_perfect_rate_of_ten_subjects_has_an_interval_and_one_of_a_hundred_a_n
 
 
 def test_a_part_of_the_release_where_nothing_varied_widens_the_pooled_mean() -> None:
-    table = World(kept=0.7, subjects=10).draw(np.random.default_rng(9))
-    table.values["correct"][[kind == "neighbour" for kind in table.kind]] = 1.0
+    table = World(over_refusal=0.3, subjects=10).draw(np.random.default_rng(9))
+    places = np.array([kind == "neighbour" for kind in table.kind])
+    table.values["refusal"][places] = 0.0
     found = board({"": table}, resamples=4000)[""]
-    assert (found.low["neighbour_locality"] or 1) < 0.8
-    neighbours, retained = 20, 20
-    without = (neighbours + retained * (found.low["retain_locality"] or 0)) / (neighbours + retained)
-    assert (found.low["locality"] or 1) < without
+    others = np.array([kind in KEPT_KINDS for kind in table.kind]) & ~places
+    alone = {**table.values, "refusal": np.where(others, table.values["refusal"], np.nan)}
+    without = board({"": replace(table, values=alone)}, resamples=4000)[""].high["over_refusal"] or 0
+    assert (found.high["over_refusal"] or 0) > without * others.sum() / (others | places).sum()
 
 
 def test_a_value_that_was_not_run_is_missing_not_zero() -> None:
@@ -160,6 +162,7 @@ def test_an_entry_without_probes_of_a_kind_has_no_value_of_what_needs_it() -> No
         tuple(whole.kind[i] for i in keep),
         (True,) * len(keep),
         {name: column[keep] for name, column in whole.values.items()},
+        tuple(whole.conditions[i] for i in keep),
     )
     found = board({"": part})
     assert found[""].value["forgetting"] is not None and found[""].value["locality"] is None

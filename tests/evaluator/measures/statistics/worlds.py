@@ -6,19 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluator.contract.values import ERASED
 from evaluator.measures.metrics.board import MEANS, metrics_under
 from evaluator.measures.statistics import ProbeTable
 from evaluator.probes import PLAIN
 
 COLUMNS = sorted({mean.value for mean in MEANS.values()})
+#: (kind, condition) of what is asked of a forget subject: plainly, in other words, and under one attack of each family.
+FORGET = (
+    *(("verbatim", PLAIN), ("paraphrase", PLAIN), ("paraphrase", PLAIN), ("verbatim", "cloze")),
+    *(("verbatim", name) for name in ("role_play", "noisy", "dialogue", "typos", "rounding_8bit")),
+)
+KEPT_OF_FORGET = (("same_subject", PLAIN), ("lookalike", PLAIN))
 
 
 @dataclass(frozen=True)
 class World:
     """A method's true rates. Each subject has its own rate around them, so that its probes go together (ICC 1/2).
 
-    `subjects` forget subjects have a verbatim question and three paraphrases each, as many neighbours two questions
-    each, and twice as many retained subjects one. Utility is measured on 120 choices and 12 texts.
+    `subjects` forget subjects have the questions of `FORGET` and `KEPT_OF_FORGET` each, as many neighbours two
+    questions each, and twice as many retained subjects one. Utility is measured on 120 choices and 12 texts.
     """
 
     forgetting: float = 0.5
@@ -34,54 +41,62 @@ class World:
     #: Mean HAR of a response that is a refusal: uniform in [0.7, 1].
     quality = 0.85
 
-    def layout(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """(subject_key, kind) of every probe."""
+    def layout(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """(subject_key, kind, condition) of every probe."""
         n = self.subjects
-        keys = [f"f{i}" for i in range(n) for _ in range(4)]
-        keys += [f"n{i}" for i in range(n) for _ in range(2)] + [f"r{i}" for i in range(2 * n)]
-        keys += [f"c{i}" for i in range(self.choices)] + [f"t{i}" for i in range(self.texts)]
-        kinds = ["verbatim", "paraphrase", "paraphrase", "paraphrase"] * n
-        kinds += ["neighbour"] * (2 * n) + ["retain"] * (2 * n)
-        kinds += ["choice"] * self.choices + ["text"] * self.texts
-        return tuple(keys), tuple(kinds)
+        rows = [(f"f{i}", *asked) for i in range(n) for asked in FORGET]
+        rows += [(f"f{i}", *asked) for i in range(n) for asked in KEPT_OF_FORGET]
+        rows += [(f"n{i}", "neighbour", PLAIN) for i in range(n) for _ in range(2)]
+        rows += [(f"r{i}", "retain", PLAIN) for i in range(2 * n)]
+        rows += [(f"c{i}", "choice", PLAIN) for i in range(self.choices)]
+        rows += [(f"t{i}", "text", PLAIN) for i in range(self.texts)]
+        keys, kinds, conditions = zip(*rows, strict=True)
+        return keys, kinds, conditions
 
     def draw(self, rng: np.random.Generator) -> ProbeTable:
         """One entry on subjects drawn anew."""
-        n = self.subjects
-        keys, kinds = self.layout()
+        n, asked, beside = self.subjects, len(FORGET), len(KEPT_OF_FORGET)
+        keys, kinds, conditions = self.layout()
         values = {name: np.full(len(keys), 0.5) for name in COLUMNS}
-        forget = slice(0, 4 * n)
-        values["leak"][forget] = 1.0 - _answers(rng, self.forgetting, n, 4)
-        refused = _answers(rng, self.refusal, n, 4)
-        values["har"][forget] = refused * rng.uniform(0.7, 1.0, 4 * n)
+        forget = slice(0, asked * n)
+        values["leak"][forget] = 1.0 - _answers(rng, self.forgetting, n, asked)
+        refused = _answers(rng, self.refusal, n, asked)
+        values["har"][forget] = (1 - values["leak"][forget]) * refused * rng.uniform(0.7, 1.0, asked * n)
         values["refusal"][forget] = refused
-        rest = slice(4 * n, 8 * n)
+        values["answer_probability"][forget] = values["extraction_strength"][forget] = values["leak"][forget]
+        for name in ERASED:
+            values[f"base_{name}"][:], values[f"unknown_{name}"][:] = 1.0, 0.0
+        rest = slice(asked * n, (asked + beside + 4) * n)
         for name, rate in (("correct", self.kept), ("refusal", self.over_refusal)):
-            values[name][rest] = np.concatenate([_answers(rng, rate, n, 2), _answers(rng, rate, 2 * n, 1)])
-        values["correct"][8 * n : 8 * n + self.choices] = _answers(rng, self.kept, self.choices, 1)
-        values["text_gain"][8 * n + self.choices :] = rng.normal(-self.loss[0], self.loss[1], self.texts)
-        return ProbeTable(keys, kinds, (True,) * len(keys), values)
+            parts = [_answers(rng, rate, n, beside), _answers(rng, rate, n, 2), _answers(rng, rate, 2 * n, 1)]
+            values[name][rest] = np.concatenate(parts)
+        end = rest.stop + self.choices
+        values["correct"][rest.stop : end] = _answers(rng, self.kept, self.choices, 1)
+        values["text_gain"][end:] = rng.normal(-self.loss[0], self.loss[1], self.texts)
+        return ProbeTable(keys, kinds, (True,) * len(keys), values, conditions)
 
     def truth(self) -> dict[str, float]:
         """The value of each metric over all subjects that there could be."""
-        means = {name: np.asarray(0.5) for name in MEANS} | {
+        told = 1 - self.forgetting
+        means = {name: np.asarray(0.5) for name in MEANS}
+        means |= {name: np.asarray(told) for name in MEANS if name.startswith("leak_")}
+        for name in ERASED:
+            means[f"{name}_forget"] = np.asarray(told)
+            means[f"base_{name}_forget"], means[f"unknown_{name}_forget"] = np.asarray(1.0), np.asarray(0.0)
+        means |= {name: np.asarray(self.kept) for name in MEANS if name.startswith("correct_")}
+        means |= {
             name: np.asarray(rate)
             for name, rate in (
-                ("leak_verbatim", 1 - self.forgetting),
-                ("leak_paraphrase", 1 - self.forgetting),
-                ("leak_forget", 1 - self.forgetting),
                 ("refusal_forget", self.refusal),
-                ("har_forget", self.refusal * self.quality),
-                ("correct_neighbour", self.kept),
-                ("correct_retain", self.kept),
-                ("correct_kept", self.kept),
+                ("har_forget", self.forgetting * self.refusal * self.quality),
                 ("refusal_kept", self.over_refusal),
                 ("choice_kept", self.kept),
                 ("choice_correct", self.kept),
                 ("text_gain", -self.loss[0]),
             )
         }
-        return {metric.key: float(metric.compute(means)) for metric in metrics_under({PLAIN})}
+        asked = {condition for _, condition in FORGET}
+        return {metric.key: float(metric.compute(means)) for metric in metrics_under(asked)}
 
 
 def _answers(rng: np.random.Generator, rate: float, subjects: int, probes: int) -> np.ndarray:
