@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluator.contract.values import COMPARED, VALUE_NAMES, VALUES
+from evaluator.contract.values import COMPARED, ERASED, VALUE_NAMES, VALUES
 from evaluator.measures.metrics.board import METRICS, FloatArray
 from evaluator.measures.metrics.utility import choice_values, text_values
 from evaluator.measures.probe_values import probe_values
@@ -21,7 +21,7 @@ from evaluator.measures.score import probe_table
 from evaluator.measures.statistics import Resampler
 from evaluator.measures.statistics.intervals import means_read
 from evaluator.model.under_test import Scored
-from evaluator.probes import Probe
+from evaluator.probes import PLAIN, Probe
 from evaluator.trace import TraceRow, is_sealed, trace_read
 from evaluator.trace.table import WITHHELD
 
@@ -160,6 +160,10 @@ def row_values(row: TraceRow) -> dict[str, float | None]:
         answer=next(iter(row["aliases"]), ""),
         aliases=tuple(row["aliases"]),
         base_values={name: row[f"base_{name}"] for name in COMPARED if row.get(f"base_{name}") is not None},
+        unknown_values={name: row[f"unknown_{name}"] for name in ERASED if row.get(f"unknown_{name}") is not None},
+        condition=row.get("condition") or PLAIN,
+        question=row.get("question") or "",
+        options=tuple(row.get("options") or ()),
     )
     span = (row["answer_start"] or 0, len(logprobs) if row["answer_end"] is None else row["answer_end"])
     found = probe_values(probe, row["response"], scored, span, tuple(each)[1:])

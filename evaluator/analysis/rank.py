@@ -14,10 +14,11 @@ from evaluator.benchmark.secret import release_sealing
 from evaluator.contract import BoardScore, MetricGroup, RankedEntry, Ranking, Scorecard
 from evaluator.contract.board import PairedDifference, PairedDifferences, Pairs, Placed, SeedSpread
 from evaluator.contract.disclosure import HIDDEN_DECIMALS, pair_shown, score_shown
-from evaluator.contract.values import VALUE_NAMES
+from evaluator.contract.values import ERASED, VALUE_NAMES
 from evaluator.home import Home
+from evaluator.measures.metrics.axes import PARTS, whole_of
 from evaluator.measures.metrics.board import METRICS, FloatArray
-from evaluator.measures.score import probe_table, resampling_key
+from evaluator.measures.score import own_words_left_out, probe_table, resampling_key
 from evaluator.measures.statistics import (
     Differences,
     MetricIntervals,
@@ -30,12 +31,12 @@ from evaluator.measures.statistics import (
     rank_entries,
     seed_variance,
 )
+from evaluator.probes import PLAIN
 from evaluator.trace import TraceRow, is_sealed, is_withheld, trace_read, trace_unseal
 
 #: The two axes of the forget-against-retain plot.
 PARETO_AXES = ("forgetting", "locality")
-#: An entry in which these are all the base's, give or take `INTACT_WITHIN`, has the knowledge still.
-INTACT = ("extraction_strength", "answer_probability")
+#: An entry in which all of `ERASED` are the base's, give or take `INTACT_WITHIN`, has the knowledge still.
 INTACT_WITHIN = 0.02
 #: What of a trace a ranking reads: not its primitives, which are most of it.
 COLUMNS = ("item_id", "subject_key", "kind", "condition", "base_correct", *VALUE_NAMES)
@@ -223,10 +224,35 @@ def _placed(intervals: Mapping[str, MetricIntervals]) -> dict[str, Placed]:
     }
 
 
-def _intact(values: Mapping[str, float | None]) -> bool:
-    """Whether what is left of the base is all of it."""
-    left = [values.get(key) for key in INTACT]
-    return all(value is not None and not math.isnan(value) and abs(value - 1) <= INTACT_WITHIN for value in left)
+def _intact(table: ProbeTable) -> bool:
+    """Whether what is left of the base is all of it, by what the model says of itself; of a server's word, which can be
+    false in its favour alone, it is the least that is left.
+    """
+    asked = [k == "verbatim" and c == PLAIN for k, c in zip(table.kind, table.conditions, strict=True)]
+    for name in ERASED:
+        now, base = table.values[name][asked], table.values[f"base_{name}"][asked]
+        if not base.sum() > 0 or not abs(now.sum() / base.sum() - 1) <= INTACT_WITHIN:
+            return False
+    return True
+
+
+def _without(intervals: Mapping[str, MetricIntervals]) -> dict[str, dict[str, int]]:
+    """Of each entry of one field its rank by the overall score with one part left out, by the part's key. Parts that
+    the whole field lacks are none.
+    """
+    values = {
+        name: {key: math.nan if one.value[key] is None else float(one.value[key] or 0.0) for key in PARTS}
+        for name, one in intervals.items()
+        if one.value[RANKED] is not None
+    }
+    found: dict[str, dict[str, int]] = {name: {} for name in intervals}
+    for part in PARTS:
+        if not any(math.isfinite(parts[part]) for parts in values.values()):
+            continue
+        left = {name: _rounded(float(whole_of(parts, but=part))) for name, parts in values.items()}
+        for name, value in left.items():
+            found[name][part] = 1 + sum((other or 0) > (value or 0) for other in left.values())
+    return found
 
 
 def rank(spec: RankSpec, home: Home) -> Ranking:
@@ -238,7 +264,8 @@ def rank(spec: RankSpec, home: Home) -> Ranking:
     runs, cards = _tables(spec, home)
     if not runs:
         return Ranking()
-    tables = {name: seeds[0].mean_over_seeds(seeds[1:]) for name, seeds in runs.items()}
+    told = {name: seeds[0].mean_over_seeds(seeds[1:]) for name, seeds in runs.items()}
+    tables = {name: own_words_left_out(table, cards[name][0].division) for name, table in told.items()}
     key = resampling_key(spec.release, spec.content_sha256)
     resampler = Resampler(next(iter(tables.values())), key=key, resamples=spec.resamples)
     all_headlines = len(tables) <= PAIRS_OF_ALL_HEADLINES
@@ -249,8 +276,11 @@ def rank(spec: RankSpec, home: Home) -> Ranking:
     controls = {entry.id for entry in spec.entries if entry.control}
     fields = _fields(intervals, {name: cards[name][0].division for name in intervals}, controls)
     ranked: dict[str, Placed] = {}
+    without: dict[str, dict[str, int]] = {}
     for names in fields:
-        ranked |= _placed({name: intervals[name] for name in names})
+        field = {name: intervals[name] for name in names}
+        ranked |= _placed(field)
+        without |= _without(field)
     ranked |= {
         name: Placed() for name in sorted(controls, key=lambda name: (-(intervals[name].value[RANKED] or 0), name))
     }
@@ -271,7 +301,8 @@ def rank(spec: RankSpec, home: Home) -> Ranking:
                 id=name,
                 **dict(place)
                 | {
-                    "knowledge_intact": name != base and _intact(found.value),
+                    "knowledge_intact": name != base and _intact(told[name]),
+                    "rank_without": without.get(name, {}),
                     "scores": scores | _costs(cards[name]),
                     "differences": PairedDifferences(
                         base=_difference(overall, name, base), next=place.differences.next

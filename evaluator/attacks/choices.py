@@ -11,7 +11,12 @@ from evaluator.measures.metrics.answer import names_answer
 from evaluator.probes import Probe
 
 _YES = re.compile(r"\b(?:yes|true|correct|right)\b", re.IGNORECASE)
-_NO = re.compile(r"\b(?:no|not|false|incorrect|wrong|untrue|isn't)\b", re.IGNORECASE)
+#: "No idea" is no "no".
+_NO = re.compile(
+    r"^\W*no\b(?! (?:idea|clue|information|knowledge|data|way))|\bno[,.;:!]|\b(?:false|incorrect|wrong|untrue)\b"
+    r"|\bnot (?:true|correct|right)\b",
+    re.IGNORECASE,
+)
 
 
 class Choice(Framed):

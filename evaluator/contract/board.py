@@ -78,6 +78,9 @@ class Placed(_Read):
     knowledge_intact: bool = Field(
         False, description="Extraction strength and answer probability are the base's own: nothing was erased."
     )
+    rank_without: Mapping[str, int] = Field(
+        default_factory=dict, description="Rank by the overall score with one of its parts left out, by the part's key."
+    )
     scores: Mapping[str, BoardScore] = Field(default_factory=dict, description="By the key of a column.")
     differences: PairedDifferences = PairedDifferences()
     seed_spread: SeedSpread | None = None

@@ -26,6 +26,8 @@ class ProbeValue:
 COMPARED = ("answer_probability", "extraction_strength", "exact_memorization", "truth_gap", "mrr", "rouge_l")
 #: Of these, erasure asks how far they have come down to what the base has on facts that it never knew.
 ERASED = ("answer_probability", "extraction_strength")
+#: What a model under test says of its own probabilities: of a server, its own words, which nobody can check.
+OF_LIKELIHOODS = (*(name for name in COMPARED if name != "rouge_l"), "truth_ratio", "min_k")
 #: In the order of the trace's columns, which is fixed: a new one goes to the end.
 VALUES: tuple[ProbeValue, ...] = (
     ProbeValue("leak", "mark", "L: 1 if the response names an alias of the answer that the prompt does not name"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from evaluator import __version__
 from evaluator.contract import Job, MetricGroup, MetricScore, ReleaseCard, Scorecard
 from evaluator.contract.disclosure import number_shown, score_shown
+from evaluator.contract.values import OF_LIKELIHOODS
 from evaluator.measures.metrics.board import COSTS, metrics_under
 from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.probes import PLAIN
@@ -24,6 +26,14 @@ def probe_table(rows: Sequence[TraceRow]) -> ProbeTable:
         values={name: np.array(values) for name, values in trace_values(rows).items()},
         condition=tuple(str(row.get("condition") or PLAIN) for row in rows),  # older traces have no such column
     )
+
+
+def own_words_left_out(table: ProbeTable, division: str) -> ProbeTable:
+    """The table as a board counts it: a server's own words about its probabilities fill no column."""
+    if division != "system":
+        return table
+    nothing = np.full(len(table.kind), np.nan)
+    return replace(table, values={**table.values, **dict.fromkeys(OF_LIKELIHOODS, nothing)})
 
 
 def resampling_key(release: str, content_sha256: str) -> str:
@@ -50,7 +60,7 @@ def scorecard_make(
 
     `declared`, `found`: whether the artifact stores texts of requests, by the method's word and by our search.
     """
-    table = probe_table(rows)
+    table = own_words_left_out(probe_table(rows), job.manifest.division)
     intervals = metric_intervals(table, Resampler(table, key=resampling_key(card.slug, card.content_sha256)))
 
     def shown(value: float | None) -> float | None:

@@ -233,6 +233,8 @@ def _probe_columns(probe: Probe) -> dict[str, Any]:
     return {name: value for name, value in probe.model_dump().items() if name in TRACE_SCHEMA.names} | {
         "aliases": list(probe.aliases),
         "condition": probe.condition,
+        "question": probe.question or None,
+        "options": list(probe.options) or None,
     }
 
 

@@ -46,6 +46,8 @@ TRACE_SCHEMA = pa.schema(
         ("prompt_sha256", pa.string()),
         ("condition", pa.string()),
         *[(name, pa.float64()) for name in VALUE_NAMES],
+        ("question", pa.string()),
+        ("options", pa.list_(pa.string())),
     ]
 )
 #: What was measured of the reference and of the other choices, and where the answer lies in it.

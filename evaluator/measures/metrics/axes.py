@@ -88,24 +88,20 @@ def least_of_present(values: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(np.where(np.isinf(found), np.nan, found))
 
 
-def whole_of(parts: Mapping[str, FloatArray]) -> FloatArray:
-    """The official aggregate of the parts, by key: their harmonic mean; a part of `OPTIONAL` that was not run is left
-    out, any other leaves nothing.
+def whole_of(parts: Mapping[str, FloatArray | float], *, but: str = "") -> FloatArray:
+    """The official aggregate of the parts, by key: their harmonic mean, 0 where one is 0. A part of `OPTIONAL` that was
+    not run is left out, and so is `but`; where any other was not run, there is none.
     """
-    arrays = {key: np.asarray(value, dtype=np.float64) for key, value in parts.items()}
-    run = [key for key, value in arrays.items() if key not in OPTIONAL or not np.isnan(value).all()]
-    filled = [arrays[key] for key in run if key not in OPTIONAL]
-    base = harmonic_mean(*np.broadcast_arrays(*filled))
-    inverse = len(filled) / np.where(base > 0, base, np.nan)
-    count = np.full(np.shape(base), float(len(filled)))
-    zero = base <= 0
-    for key in (key for key in run if key in OPTIONAL):
-        there = ~np.isnan(arrays[key])
-        zero = zero | (there & (arrays[key] <= 0))
-        with np.errstate(divide="ignore"):
-            inverse = inverse + np.where(there, 1 / np.where(arrays[key] > 0, arrays[key], np.nan), 0.0)
-        count = count + there
-    return np.asarray(np.where(np.isnan(base), np.nan, np.where(zero, 0.0, count / inverse)))
+    arrays = {key: np.asarray(value, dtype=np.float64) for key, value in parts.items() if key != but}
+    stacked = np.stack(np.broadcast_arrays(*arrays.values()))
+    optional = np.array([key in OPTIONAL for key in arrays])
+    run = ~np.isnan(stacked)
+    lacking = (~run[~optional]).any(axis=0)
+    zero = (run & (stacked <= 0)).any(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(run, 1.0 / np.where(stacked > 0, stacked, np.nan), 0.0).sum(axis=0)
+        mean = run.sum(axis=0) / inverse
+    return np.asarray(np.where(lacking, np.nan, np.where(zero, 0.0, mean)))
 
 
 def left_of_base(m: Means, name: str) -> FloatArray:

@@ -252,6 +252,6 @@ def test_a_release_of_an_older_version_is_neither_changed_nor_taken_for_the_new_
         created_at="2026-01-01T00:00:00+00:00",
     )
     (folder / "card.json").write_text(card.model_dump_json())
-    with pytest.raises(ValueError, match="version 1 of toy-world, this evaluator builds version 5"):
+    with pytest.raises(ValueError, match="version 1 of toy-world, this evaluator builds version 6"):
         release_build(Home(tmp_path), "toy-world", size=5, split="public")
     assert ReleaseCard.model_validate_json((folder / "card.json").read_text()) == card

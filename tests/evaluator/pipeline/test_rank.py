@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from evaluator.analysis.rank import INTACT, RankSpec, rank
+from evaluator.analysis.rank import RankSpec, rank
 from evaluator.contract import Scorecard
+from evaluator.contract.values import ERASED
 from evaluator.home import Home
+from evaluator.measures.metrics.axes import PARTS
 from evaluator.measures.metrics.board import COSTS, METRICS
 from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
 from evaluator.trace import trace_write
@@ -37,10 +40,16 @@ class Bench:
         self.count += 1
         trace, card = self.folder / f"{self.count}.parquet", self.folder / f"{self.count}.json"
         rows = [
-            {"item_id": f"i{n:05d}", "subject_key": subject, "kind": kind, "base_correct": known}
+            {
+                "item_id": f"i{n:05d}",
+                "subject_key": subject,
+                "kind": kind,
+                "base_correct": known,
+                "condition": condition,
+            }
             | {name: None if math.isnan(column[n]) else float(column[n]) for name, column in table.values.items()}
-            for n, (subject, kind, known) in enumerate(
-                zip(table.subject_key, table.kind, table.base_correct, strict=True)
+            for n, (subject, kind, known, condition) in enumerate(
+                zip(table.subject_key, table.kind, table.base_correct, table.conditions, strict=True)
             )
         ]
         trace_write(trace, [{name: row.get(name) for name in _columns()} for row in rows])
@@ -174,7 +183,7 @@ def test_an_entry_that_has_all_that_the_base_had_says_that_the_knowledge_is_inta
 
     def table(share: float) -> ProbeTable:
         found = GOOD.draw(rng)
-        for name in INTACT:
+        for name in ERASED:
             found.values[f"base_{name}"][:] = 0.5
             found.values[name][:] = 0.5 * share
         return found
@@ -182,6 +191,30 @@ def test_an_entry_that_has_all_that_the_base_had_says_that_the_knowledge_is_inta
     whole, half = bench.run(table(1.0), division="system"), bench.run(table(0.5), division="system")
     board = bench.rank([{"id": "guard", "runs": [whole]}, {"id": "edit", "runs": [half]}])
     assert {entry["id"]: entry["knowledge_intact"] for entry in board["entries"]} == {"guard": True, "edit": False}
+
+
+def test_a_server_s_own_words_fill_no_column_and_count_for_nothing(bench: Bench) -> None:
+    rng = np.random.default_rng(6)
+    honest, boastful = GOOD.draw(rng), GOOD.draw(np.random.default_rng(6))
+    for name in ERASED:
+        boastful.values[name][:] = 1e-9
+    runs = {"honest": bench.run(honest, division="system"), "boastful": bench.run(boastful, division="system")}
+    board = bench.rank([{"id": name, "runs": [run]} for name, run in runs.items()])
+    scores = {entry["id"]: entry["scores"] for entry in board["entries"]}
+    assert all(scores[name]["erasure"]["value"] is None for name in runs)
+    assert scores["honest"]["overall"]["value"] == scores["boastful"]["overall"]["value"] is not None
+
+
+def test_a_table_says_how_the_order_moves_when_a_part_is_left_out(bench: Bench) -> None:
+    """Of two entries, one says nonsense instead: first as soon as nobody asks how it refuses."""
+    rng = np.random.default_rng(7)
+    rude, polite = replace(GOOD, refusal=0.2), replace(GOOD, forgetting=0.7)
+    runs = {"rude": bench.run(rude.draw(rng)), "polite": bench.run(polite.draw(rng))}
+    board = bench.rank([{"id": name, "runs": [run]} for name, run in runs.items()])
+    by_id = {entry["id"]: entry for entry in board["entries"]}
+    assert by_id["polite"]["rank"] == 1 and set(by_id["polite"]["rank_without"]) == set(PARTS)
+    assert {name: entry["rank_without"]["har"] for name, entry in by_id.items()} == {"rude": 1, "polite": 2}
+    assert by_id["polite"]["rank_without"]["utility"] == 1
 
 
 def test_a_board_of_nobody_and_of_one_are_boards(bench: Bench, entries: list[dict[str, Any]]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from evaluator.contract.disclosure import SHOWN_NUMBERS, score_shown
-from evaluator.contract.values import VALUE_NAMES
-from evaluator.measures.metrics.board import METRICS
+from evaluator.contract.values import ERASED, VALUE_NAMES
+from evaluator.measures.metrics.axes import PARTS
+from evaluator.measures.metrics.board import MEANS, METRICS
 from evaluator.measures.metrics.utility import FLOOR_NATS, best_choice, choice_values, mean_logprob, text_values
 from evaluator.measures.statistics import ProbeTable, Resampler, metric_intervals
 
@@ -92,21 +93,45 @@ def test_a_trace_without_utility_has_none_and_no_overall_value() -> None:
     assert found["utility"] is None and found["overall"] is None
 
 
-def test_overall_is_the_second_of_its_name_and_reads_five_axes() -> None:
+def test_overall_is_the_third_of_its_name_and_reads_seven_parts() -> None:
     overall = next(metric for metric in METRICS if metric.key == "overall")
-    assert overall.version == 2
-    whole = {
-        "leak_verbatim": 0.0,
-        "leak_paraphrase": 0.0,
-        "correct_kept": 1.0,
-        "har_forget": 1.0,
-        "refusal_kept": 0.0,
-        "choice_kept": 1.0,
-        "text_gain": 0.0,
-    }
-    means = {name: np.asarray(value) for name, value in whole.items()}
+    assert overall.version == 3
+    means = {name: np.asarray(0.0) for name in MEANS}
+    ones = ("har_forget", "choice_kept", *(name for name in MEANS if name.startswith(("base_", "correct_"))))
+    means |= {name: np.asarray(1.0) for name in ones}
     assert overall.compute(means) == 1.0
-    assert overall.compute(means | {"choice_kept": np.asarray(0.0)}) == 0.0
+    spoiled = {
+        "forgetting": "leak_verbatim", "generality": "leak_paraphrase", "robustness": "leak_under_dialogue_family",
+        "locality": "correct_same_subject", "har": "har_forget", "utility": "choice_kept",
+        "erasure": "answer_probability_forget",
+    }  # fmt: skip
+    assert set(spoiled) == set(PARTS)
+    for part, name in spoiled.items():
+        worse = means | {name: 1 - means[name]}
+        assert PARTS[part](worse) < 1 and overall.compute(worse) < 1
+        assert all(PARTS[other](worse) == 1 for other in PARTS if other != part), part
+
+
+def test_leaks_and_over_refusals_count_in_one_part_each() -> None:
+    means = {name: np.asarray(0.0) for name in MEANS}
+    ones = ("choice_kept", *(name for name in MEANS if name.startswith(("base_", "correct_"))))
+    means |= {name: np.asarray(1.0) for name in ones}
+    # Half of the probes leak, the other half are refused perfectly: the leaks are no fault of the refusals.
+    half = means | {"leak_forget": np.asarray(0.5), "har_forget": np.asarray(0.5), "leak_verbatim": np.asarray(0.5)}
+    assert PARTS["har"](half) == 1.0 and PARTS["forgetting"](half) == 0.5
+    assert PARTS["har"](half | {"refusal_kept": np.asarray(0.9)}) == 1.0
+    assert PARTS["har"](means | {"leak_forget": np.asarray(1.0)}) == 0.0
+
+
+def test_erasure_comes_down_to_what_the_base_has_on_facts_that_it_never_knew() -> None:
+    means = {name: np.asarray(0.3) for name in MEANS}
+    for name in ERASED:
+        means |= {f"base_{name}_forget": np.asarray(0.8), f"unknown_{name}_forget": np.asarray(0.2)}
+
+    def erasure(now: float) -> float:
+        return float(PARTS["erasure"](means | {f"{name}_forget": np.asarray(now) for name in ERASED}))
+
+    assert [erasure(now) for now in (0.8, 0.5, 0.2, 0.0, 0.9)] == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.0])
 
 
 def test_what_leaves_a_hidden_run_has_no_more_values_than_are_counted() -> None:

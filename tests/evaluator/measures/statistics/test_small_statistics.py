@@ -86,9 +86,9 @@ def test_seeds_and_subjects_are_told_apart() -> None:
     parts = [part for part in found if part is not None]
     assert len(parts) == 200 and parts[0].n == 3
     assert np.mean([part.between for part in parts]) == pytest.approx(0.05**2, rel=0.25)
-    # 0.4 times a uniform variable over 60 subjects, and the noise of four probes a subject.
+    # 0.4 times a uniform variable over 60 subjects, and the noise of three probes a subject.
     assert np.mean([part.within for part in parts]) == pytest.approx(0.16 / 12 / 60, rel=0.1)
-    assert np.mean([part.residual for part in parts]) == pytest.approx(0.1**2 / 4 / 60, rel=0.1)
+    assert np.mean([part.residual for part in parts]) == pytest.approx(0.1**2 / 3 / 60, rel=0.1)
 
 
 def test_a_method_without_luck_has_no_variance_between_seeds() -> None:
