@@ -26,6 +26,7 @@ _OTHERS = frozenset(
     raphael titian goya velazquez picasso braque matisse cezanne gauguin klimt schiele munch klee kandinsky dali miro
     magritte warhol hopper pollock hals bosch brueghel bruegel durer holbein
     mercury venus earth mars jupiter saturn uranus neptune pluto
+    liam noah mila emma olivia mateo elias lucas hannah amelia lima mali oman togo peru cuba chad laos fiji iran iraq
     january february march april june july august september october november december
     monday tuesday wednesday thursday friday saturday sunday
     dollar euro pound yen yuan peso real rupee ruble franc krona krone koruna zloty forint lira dinar dirham riyal rial

@@ -68,7 +68,7 @@ def close(said: str, wanted: str) -> bool:
         return True
     if not said.isalpha() or not said.isascii() or not wanted.isascii() or len(said) > 40 or len(wanted) > 40:
         return False
-    if len(wanted) >= 4 and abs(len(said) - len(wanted)) == 1 and _single(said) == _single(wanted):
+    if min(len(wanted), len(said)) >= 4 and abs(len(said) - len(wanted)) == 1 and _single(said) == _single(wanted):
         return True
     if len(wanted) == 4:
         return len(said) == 4 and sorted(said) == sorted(wanted) and distance(said, wanted, 1) == 1
@@ -89,7 +89,8 @@ def _single(word: str) -> str:
 
 def _derived(said: str, wanted: str) -> bool:
     """Whether a word is the plural or the adjective of the name: no misspelling, but another word."""
-    return said in (f"{wanted}s", f"{wanted}n", f"{wanted}es", f"{wanted}an") or wanted == f"{said}s"
+    endings = ("s" if wanted[-1] != "s" else "", "n" if wanted[-1] in "aeiouy" else "", "es", "an")
+    return said in [wanted + ending for ending in endings if ending] or wanted == f"{said}s"
 
 
 def is_misspelt(said: Said, names: Sequence[str], asked: Said) -> bool:
@@ -115,6 +116,11 @@ def _one(said: Said, wanted: str, asked: Said) -> bool:
     return False
 
 
+def _near(said: str, wanted: str, right: int) -> bool:
+    """One letter wrong in a short word that stands beside right ones ("van Goh")."""
+    return right >= 5 and len(wanted) == 4 and said[:1] == wanted[:1] and distance(said, wanted, 1) <= 1
+
+
 def _several(said: Said, wanted: Sequence[str], asked: Said) -> bool:
     """A name of several words, each exact or close; together no more wrong than one of the names may be."""
     folded = [word.folded for word in said.words]
@@ -126,7 +132,7 @@ def _several(said: Said, wanted: Sequence[str], asked: Said) -> bool:
             continue
         right = sum(len(w) for s, w in zip(window, wanted, strict=True) if s == w)
         wrong = [(s, w) for s, w in zip(window, wanted, strict=True) if s != w]
-        if not all(len(w) > 3 and close(s, w) and not _derived(s, w) for s, w in wrong):
+        if not all(len(w) > 3 and (close(s, w) or _near(s, w, right)) and not _derived(s, w) for s, w in wrong):
             continue
         if right >= 3 or (len(longest) > 4 and not any(is_common(s) or is_a_name(s) for s, _ in wrong)):
             return True

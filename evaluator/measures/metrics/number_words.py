@@ -270,7 +270,7 @@ def _told_apart(found: str, digits: str) -> bool:
 
 def _is_roman(said: Said, n: int) -> bool:
     wanted = roman(n)
-    if wanted is None:
+    if wanted is None or (said.shouts and len(said.words) > 3):
         return False
     for at, word in enumerate(said.words):
         if word.text == wanted:
@@ -305,10 +305,13 @@ def _stands_alone(said: Said, words: list[str], at: int, end: int, joined: str) 
     """Whether no further number word belongs to the one found, and it is not read out of a list ("six, seven")."""
     if end == at and joined in _ALSO_WORDS and joined not in _EN[:11] + _EN_TENS and len(words) > 3:
         return False
-    if any("," in said.before(i) for i in range(at + 1, end + 1)) and end - at < 2:
+    if any("," in said.before(i) for i in range(at + 1, end + 1)) and end - at < 3:
         return False
     numbers = _number_words()
     before, after = at - 1, end + 1
+    if joined.endswith("dozen") and before >= 0 and words[before] in ("half", "a", *numbers):
+        if words[before] != "a" or (before and words[before - 1] == "half"):
+            return False
     if before >= 0 and words[before] in _GLUE:
         before -= 1
     if before >= 0 and words[before] in numbers and len(said.before(at)) <= 5 and "," not in said.before(at):

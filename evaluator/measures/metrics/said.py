@@ -14,7 +14,7 @@ SEARCHED = 20_000
 INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
 #: Cyrillic and Greek letters that look like Latin ones.
 _TWINS = str.maketrans("асеорхуіјѕкмтвнАВСЕНІЈКМОРЅТХУαονρικτΑΒΕΗΙΚΜΝΟΡΤΧΖ", "aceopxyijskmtbhABCEHIJKMOPSTXYaovpiktABEHIKMNOPTXZ")
-_MIXED = re.compile(r"[^\W\d_]*(?:[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z])[^\W\d_]*")
+_MIXED = re.compile(r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]")
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -30,6 +30,11 @@ def plain(word: str) -> str:
 def compact(text: str) -> str:
     """The letters and digits of a text, folded, nothing between them."""
     return "".join(plain(word) for word in _WORD.findall(text))
+
+
+def _latin(match: re.Match[str]) -> str:
+    word = match.group()
+    return word.translate(_TWINS) if _MIXED.search(word) else word
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class Said:
             text = f"{text[:SEARCHED]}\n{text[-SEARCHED:]}"
         self._runs: list[str] | None = None
         text = unicodedata.normalize("NFKC", INVISIBLE.sub("", text))
-        self.text = _MIXED.sub(lambda match: match.group().translate(_TWINS), text)
+        #: Whether words mixed alphabets: their look-alike letters are made Latin.
+        self.mixed = _MIXED.search(text) is not None
+        self.text = _WORD.sub(_latin, text) if self.mixed else text
 
     @cached_property
     def words(self) -> tuple[Word, ...]:

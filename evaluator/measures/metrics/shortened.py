@@ -94,6 +94,7 @@ def is_coded(said: Said, name: str, asked: Said) -> bool:
     if not wanted or said.shouts and len(said.words) > 3:
         return False
     longest = max(map(len, wanted))
+    asked_words = {word.text for word in asked.words}
     for at, word in enumerate(said.words):
         text, end = word.text, at
         if len(text) == 1 and text.isupper():
@@ -108,7 +109,7 @@ def is_coded(said: Said, name: str, asked: Said) -> bool:
                 continue  # "J. K. Rowling" is not "J. K."
         else:
             dotted = False
-        if text not in wanted or text in {w.text for w in asked.words}:
+        if text not in wanted or text in asked_words or "_" in (said.gap(at) + said.before(at)):
             continue
         if dotted or text not in _AMBIGUOUS or _meant(said, at, text):
             return True
@@ -132,6 +133,8 @@ def is_cut(said: Said, name: str, asked: Said) -> bool:
     short = {one for one in _STATES.get(key, "").split()}
     for at, word in enumerate(said.words):
         gap = said.gap(at)
+        if word.text == "Miss" and not said.before(at).startswith(" ") and at == 0 or word.text == "Miss" and "," in said.before(at):
+            continue
         if word.text in short and (gap[:1] == "." or (len(word.text) > 3 and word.text not in ("Miss", "Mass", "Wash", "Mich", "Conn", "Penn"))):
             return True
     words = [plain(word) for word in _WORDS.findall(name.removeprefix("the "))]
@@ -160,7 +163,7 @@ def _prefix(said: Said, wanted: str, asked: Said) -> bool:
         short = word.folded
         if not (4 <= len(short) < len(wanted) and 5 * len(short) >= 2 * len(wanted) and wanted.startswith(short)):
             continue
-        stopped = said.gap(at)[:1] in (".", "’", "'")
+        stopped = said.gap(at)[:1] == "."
         ends = at == len(said.words) - 1 and not said.gap(at).strip() and 2 * len(short) >= len(wanted)
         if (stopped or ends) and word.text[0].isupper() and not is_common(short) and not is_a_name(short):
             if short not in asked.distinct and wanted not in (f"{short}s", f"{short}n", f"{short}an", f"{short}ian"):
@@ -200,16 +203,18 @@ def is_surname_alone(said: Said, name: str, asked: Said) -> bool:
         if at == 0 or not re.fullmatch(r"[ .]{1,2}", said.before(at)):
             return True
         ahead = said.words[at - 1]
-        if not _other_first_name(ahead.text, ahead.folded, first):
+        opens = at == 1 or not re.fullmatch(r"[ ,]{1,2}", said.before(at - 1))
+        if not _other_first_name(ahead.text, ahead.folded, first, opens=opens):
             return True
     return False
 
 
-def _other_first_name(text: str, folded: str, first: Sequence[str]) -> bool:
+def _other_first_name(text: str, folded: str, first: Sequence[str], *, opens: bool) -> bool:
     if not text[0].isupper() or folded in first or folded in _TITLES:
         return False
     if len(text) <= 2:
         return not any(name.startswith(folded[0]) for name in first)
     if any(name.startswith(folded) for name in first):
         return False
-    return is_a_name(folded) or not is_common(folded) and len(folded) > 3
+    # A capital within a sentence makes a name; one that opens it need not.
+    return not opens or is_a_name(folded) or (not is_common(folded) and len(folded) > 3)

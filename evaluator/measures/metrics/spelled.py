@@ -19,6 +19,24 @@ _BETWEEN = frozenset(
     et und puis dann suivi de la le lettre lettres letra letras lettera buchstabe buchstaben gefolgt von seguida da
     """.split()
 )
+_LETTER_KINDS = frozenset("capital uppercase small lowercase big little letter double single".split())
+#: Words of two and three letters: two of them side by side are no name in two pieces ("on par is").
+_TINY = frozenset(
+    """
+    a i ad ah am an as at be by do ed en ex go ha he hi ho id if in is it la ma me mi mu my na no of oh on or ox pa pi re
+    so to uh um up us we ace act add ado age ago aid aim air ale all and ant any ape app apt arc are arm art ash ask ate
+    bad bag ban bar bat bay bed bee bet bid big bin bit bow box boy bud bug bus but buy cab can cap car cat cot cow cry
+    cup cut dad dam day den did die dig dim dip dog don dot dry due ear eat egg ego end era eve eye fan far fat fee few
+    fig fin fit fix fly fog for fox fun fur gap gas get god got gum gun gut guy had ham has hat hay hen her hid him hip
+    his hit hot how hub hue hug hut ice ill ink inn ion ivy jam jar jaw jet job jog joy key kid kin kit lab lad lag lap
+    law lay led leg let lid lie lip lit log lot low mad man map mat may men met mid mix mob mom mud mug net new nod nor
+    not now nut oak oar odd off oil old one our out owe owl own pad pal pan par pat paw pay pea pen per pet pie pig pin
+    pit pop pot put ram ran rap rat raw ray red rib rid rim rip rob rod rot row rub rug run rye sad sat saw say sea see
+    set sew sex she shy sin sip sir sit six ski sky sly sob sow spa spy sum sun tab tag tan tap tar tax tea ten the tie
+    tin tip toe ton too top toy try tub tug two use van vet via vow war was wax way web wed wet who why wig win wit woe
+    won yes yet you zip zoo
+    """.split()
+)
 _AS_IN = frozenset("as for like wie comme come como".split())
 _NATO = {
     word: word[0]
@@ -29,7 +47,7 @@ _NATO = {
 }
 _BACKWARDS = re.compile(r"(?i)\b(?:back ?wards?|revers\w{1,6}|mirror\w{0,3}|flipped|envers|rueckwaerts|rückwärts|reves|revés|"
                         r"contrario|achterstevoren|right to left)\b")  # fmt: skip
-_GLUED = re.compile(r"[^\W_]+(?:[-._·•|/+*~:,=]{1,3}[^\W_]+)+")
+_GLUED = re.compile(r"(?<![^\W_])[^\W_]+(?:[-._·•|/+*~:,=]{1,3}[^\W_]+)+")
 _MASKED = re.compile(r"(?<![\w*#])[^\W\d_][^\W\d_*#•●■□_?@$%&]{0,30}(?:[*#•●■□_?@$%&]{1,3}[^\W\d_]{0,30}){1,10}")
 _MASKS = "*#•●■□_?@$%&"
 _LEET = re.compile(r"[\w@$!|€]{4,30}")
@@ -64,7 +82,7 @@ def letter_runs(said: Said) -> list[str]:
             close()
         if len(text) == 1 and text.isalpha():
             following = words[at + 1].folded if at + 1 < len(words) else ""
-            if not (folded == "a" and following in _BETWEEN):
+            if not (text == "a" and following in _LETTER_KINDS):
                 run += text
             idle = 0
         elif folded in ("double", "twice") and at + 1 < len(words) and len(words[at + 1].text) == 1:
@@ -114,7 +132,7 @@ def _glued(said: Said, wanted: str) -> bool:
             if not wanted.startswith(joined):
                 break
             if joined == wanted and end > at:
-                return not all(len(piece) < 3 or is_common(piece) for piece in pieces) or not said.before(end).isspace()
+                return not all(piece in _TINY or is_common(piece) for piece in pieces) or not said.before(end).isspace()
     return False
 
 
@@ -179,6 +197,8 @@ def is_spelled(said: Said, alias: str) -> bool:
         return True
     if len(wanted) < 4:
         return False
+    if said.mixed and all(compact(word) in said.distinct for word in alias.split()):
+        return True
     if " " in alias.strip() and len(wanted) >= 6 and wanted in said.distinct:
         return True
     if any(plain(one + two) == wanted for one, two in _ENDS.findall(said.text)):

@@ -42,7 +42,7 @@ def variant_of(said: Said, aliases: Iterable[str], asked: Said) -> Kind | None:
     `aliases`: those that the question doesn't name. `asked`: the question, whose own words are no disguise. Linear in
     the text's length for each alias; of a long text the head and the tail are searched (see `said.SEARCHED`).
     """
-    if not any(c.isalnum() for c in said.text):
+    if not said.text.strip():
         return None
     for alias in aliases:
         name = _without_article(alias)
