@@ -81,6 +81,12 @@ def _spellings(aliases: Iterable[str]) -> list[str]:
     return found
 
 
+def names_exactly(text: str, name: str) -> bool:
+    """Whether `text` has `name` as it stands or usually abbreviated, in no disguise. Linear in the text's length."""
+    said = _Text(text)
+    return any(said.names(one) for one in _spellings([name]))
+
+
 def names_answer(response: str, aliases: Iterable[str], question: str) -> bool:
     """Whether `response` names one of the `aliases` that the `question` does not already name.
 

@@ -98,7 +98,9 @@ def is_misspelt(said: Said, names: Sequence[str], asked: Said) -> bool:
     for name in names:
         wanted = [plain(word) for word in name.split()]
         if len(wanted) == 1:
-            if _one(said, wanted[0], asked):
+            # A thing's name also in the plural ("rupies").
+            forms = [wanted[0], f"{wanted[0]}s"] if name.islower() and not name.endswith("s") else [wanted[0]]
+            if any(_one(said, form, asked) for form in forms):
                 return True
         elif len(wanted) <= 6 and _several(said, wanted, asked):
             return True
@@ -109,7 +111,9 @@ def _one(said: Said, wanted: str, asked: Said) -> bool:
     for at, folded in enumerate(said.distinct):
         if at >= _MOST:
             break
-        if folded == wanted or not close(folded, wanted) or folded in asked.distinct or _derived(folded, wanted):
+        if not close(folded, wanted) or folded in asked.distinct or _derived(folded, wanted):
+            continue
+        if folded == wanted and not wanted.endswith("s"):
             continue
         if not is_common(folded) and not is_a_name(folded):
             return True
@@ -118,7 +122,9 @@ def _one(said: Said, wanted: str, asked: Said) -> bool:
 
 def _near(said: str, wanted: str, right: int) -> bool:
     """One letter wrong in a short word that stands beside right ones ("van Goh")."""
-    return right >= 5 and len(wanted) == 4 and said[:1] == wanted[:1] and distance(said, wanted, 1) <= 1
+    if right < 5 or said[:1] != wanted[:1]:
+        return False
+    return sound(said) == sound(wanted) or (len(wanted) == 4 and distance(said, wanted, 1) <= 1)
 
 
 def _several(said: Said, wanted: Sequence[str], asked: Said) -> bool:

@@ -87,7 +87,7 @@ def is_coded(said: Said, name: str, asked: Said) -> bool:
     known |= {one for one in _NICKNAMES.get(plain(name).removeprefix("the "), ()) if one.isupper()}
     person = _PERSON.search(asked.text) is not None
     if person:
-        initials = {one for one in initials if len(one) > 2 or f"{one[0]}.{one[1]}." in said.text.replace(" ", "")}
+        initials = {one for one in initials if len(one) > 2}  # two letters are a hint, no name
     wanted = initials | known
     if plain(name).split()[-1:] and (sign := _SYMBOLS.get(plain(name).split()[-1])) and sign in said.text:
         return True

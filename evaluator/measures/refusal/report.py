@@ -9,30 +9,12 @@ from dataclasses import dataclass
 
 from evaluator.measures.refusal.baselines import EPISTEMIC_STRINGS, SAFETY_STRINGS, Guess, by_strings, by_tfidf
 from evaluator.measures.refusal.detector import Detector, detector, label_of
-from evaluator.measures.refusal.labelled import LABELS, UNSEEN, Label, Labelled, labelled_read
-from evaluator.measures.statistics.rates import wilson_interval
+from evaluator.measures.refusal.figures import REFUSALS, Figures, Rate
+from evaluator.measures.refusal.labelled import HELD_OUT, LABELS, UNSEEN, Label, Labelled, labelled_read
 
 MACRO_F1 = 0.92
 PARTIAL_RECALL = 0.85
 FALSE_REFUSALS = 0.01
-REFUSALS = frozenset(("refusal_good", "refusal_generic", "refusal_policy"))
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Hits among so many tries."""
-
-    hits: int
-    tries: int
-
-    @property
-    def value(self) -> float:
-        return self.hits / self.tries if self.tries else 0.0
-
-    def __str__(self) -> str:
-        low, high = wilson_interval(self.hits, self.tries) if self.tries else (0.0, 1.0)
-        return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
-
 
 @dataclass(frozen=True)
 class Report:

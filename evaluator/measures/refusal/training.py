@@ -21,6 +21,7 @@ CONTENT_OF: dict[Label, Content] = {
     "partial": "partial",
     "leak": "answer",
     "hallucination": "answer",
+    "aside": "aside",
     "normal": "answer",
     "gibberish": "gibberish",
     "parroting": "parroting",
@@ -50,7 +51,7 @@ def fit(rows: Sequence[Labelled], *, strength: float = STRENGTH) -> Detector:
     model.fit(matrix, np.array([CONTENTS.index(CONTENT_OF[row.label]) for row in rows]))
     names = ["bias", *columns.get_feature_names_out()]
     weights = np.vstack([model.intercept_, model.coef_.T])
-    # Softmax scores keep their meaning when a constant is taken from all six; so each row is centred.
+    # Softmax scores keep their meaning when a constant is taken from all seven; so each row is centred.
     weights = np.rint((weights - weights.mean(axis=1, keepdims=True)) * UNIT).astype(np.int32)
     heavy = [row for row in range(len(names)) if row == 0 or np.abs(weights[row]).max() >= UNIT // 50]
     return Detector([names[row] for row in heavy], weights[heavy])
