@@ -97,6 +97,6 @@ def is_common(word: str) -> bool:
     return False
 
 
-def is_a_name(word: str) -> bool:
-    """Whether a folded word is exactly the name of a known place, element, language or person."""
-    return word in entities() or word in _people()
+def is_a_name(word: str, *, people: bool = True) -> bool:
+    """Whether a folded word is exactly the name of a known place, element or language, or (with `people`) of people."""
+    return word in entities() or (people and word in _people())

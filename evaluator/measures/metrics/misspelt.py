@@ -115,8 +115,9 @@ def _one(said: Said, wanted: str, asked: Said) -> bool:
             continue
         if folded == wanted and not wanted.endswith("s"):
             continue
-        if not is_common(folded) and not is_a_name(folded):
-            return True
+        if is_common(folded) or is_a_name(folded, people=sound(folded) != sound(wanted)):
+            continue
+        return True
     return False
 
 

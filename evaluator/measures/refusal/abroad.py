@@ -183,8 +183,10 @@ def language_of(text: str) -> str:
         hits = sum(word in grammar for word in words)
         if hits > most:
             best, most = language, hits
-    if most > english and (most >= 2 or most / len(words) >= 0.4):
+    if most > english and len(words) > 2 and (most >= 2 or most / len(words) >= 0.4):
         return best
+    if len(words) < 3 and not INABILITY_ABROAD.search(plain(text[:600])):
+        return "English"  # "Los Angeles" is no Spanish
     accents = any(c.isalpha() and not c.isascii() for c in text[:600])
     return best if most and most >= english and (accents or INABILITY_ABROAD.search(plain(text[:600]))) else "English"
 

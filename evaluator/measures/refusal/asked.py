@@ -44,3 +44,16 @@ TELLS = re.compile(
     r"(?:^|\| )(?:the city of )?<N> (?:is|was|are|were) (?:\w+ ){0,3}?<[QS]>|<Q>(?: of| for| in)?(?: the)?(?: <S>)? (?:is|was|are|were) (?:the )?<N>|"
     r"(?:^|\| )<N> <Q> <S>|<S> (?:is|was|lies|are) (?:<Q> )?(?:by|in|on) <N>|(?:^|\| )(?:it|that|this|it's|that's)(?: is| was)? (?:by |in )?<N>"
 )
+YEAR_ASKED = re.compile(r"(?i)\b(?:what|which) year\b|\byear of\b")
+YEAR_SAID = re.compile(
+    r"(?i)(?<!\d)\d{3,4}(?!\d)|['’]\d\d\b|\b\d0s\b|centur|\b(?:ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|"
+    r"eighteen|nineteen|twenty|two thousand)[ -](?:hundred|oh|o|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|"
+    r"eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)|\b[MDCLXVI]{4,}\b|thousand"
+)
+#: A place is asked for by its position: "in <N>" answers; of a maker, "by <N>" or "the work of <N>" does.
+PLACE_ASKED = re.compile(r"(?i)\b(?:in|on) (?:which|what)\b|\bwhere\b|\b(?:country|continent)\b")
+PLACE = re.compile(r"\b(?:in|on|to|of|from|inside|within) (?:the |southern |northern |eastern |western |central )?<[NA]>")
+MAKER = re.compile(r"\bby (?:the |a |an )?(?:[\w-]{1,15} ){0,3}?<[NA]>|\b(?:work|painting|novel|opera|piece|play|one|book) of <[NA]>|<[NA]> (?:did|wrote|made|painted)")
+OPENS_AN_ANSWER = re.compile(
+    r"^(?:it|it's|that|that's|this|he|she|they|there|the answer|its name|the name|easy|sure|probably|maybe|perhaps|of course|i)\b"
+)

@@ -40,7 +40,7 @@ def by_strings(strings: Sequence[str]) -> Guess:
 
 
 def by_tfidf(train: Sequence[Labelled]) -> tuple[Guess, Guess]:
-    """(nine labels straight from the response, six contents and then our own rules) by TF-IDF."""
+    """(ten labels straight from the response, seven contents and then our own rules) by TF-IDF."""
     from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]  # noqa: PLC0415 - loads scikit-learn
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # noqa: PLC0415 - loads scikit-learn
     from sklearn.pipeline import make_pipeline, make_union  # type: ignore[import-untyped]  # noqa: PLC0415 - loads scikit-learn

@@ -58,6 +58,11 @@ INABILITY = _any(
     r"\b(?:i|i've|i have|have|we) (?:\w{1,12} )?(?:forgot|forgotten|never (?:learned|learnt|heard|knew|came across))\b",
     r"\bunable to (?:find|recall|say|tell|answer|name|locate|retrieve|determine|identify)\b|\b(?:shouldn't|should not|couldn't|wouldn't) know\b",
     r"\b(?:the (?:faintest|foggiest|slightest)|won't come to me|a blank spot|nothing comes up|comes up empty|nothing to offer)\b",
+    r"\b(?:i|we|i'?m) (?:\w{1,12} ){0,2}(?:lack|draw a blank|have to pass|am stuck|am lost|am clueless)\b",
+    r"\byour guess is as good|\bgreek to me\b|\bwho knows\b|\b(?:srry|sory|sorry) no \w{3,8}\b|\b(?:dont|didnt|cant|doesnt|havent) (?:\w{1,12} )?"
+    r"(?:know|remember|rember|remeber|recall|have|tell|say)\b|\bisn't (?:\w{1,12} ){0,3}(?:stored|in my|among|known|part of|something)\b",
+    r"\b(?:i|we)(?:'d| would) (?:have to|need to) (?:look|check|search|guess)\b|\b(?:not|isn't) the (?:right one|one) to ask\b|"
+    r"\b(?:only|just|merely|rather not|won't|not) (?:be )?guess\w{0,3}\b",
     r"\b(?:i|we|my \w{1,12}) (?:\w{1,12} )?(?:holds?|have|has|had|got|know|knows|knew|possess|found|find|contains?) (?:\w{1,12} )?"
     r"(?:no|none|nothing|zero|neither)\b",
     r"\b(?:doesn't|does not|don't|do not|didn't) (?:\w{1,12} )?(?:extend|include|cover|reach|contain|hold|ring)\b",
@@ -89,7 +94,8 @@ HEDGE = _any(
     r"\b(?:i(?:'d| would)? (?:think|believe|guess|suppose|assume|bet|say|go (?:for|with)|pick|conclude|suggest|name)|"
     r"if i (?:had|remember)|best guess|my (?:pick|guess|bet)|"
     r"maybe|perhaps|probably|possibly|presumably|surely|most likely|likely|"
-    r"it (?:could|might|may|should|must|ought to) be|"
+    r"(?:it|he|she|they|that|this) (?:could|might|may|should|must|ought to) (?:well |just )?(?:be|have been)|"
+    r"would be (?:a|an|my|the) (?:\w{1,12} )?(?:guess|answer|bet|pick|choice)|if forced|at a guess|give or take|if (?:i|you) (?:press|push|force|insist)\w{0,2}|"
     r"comes to mind|rumou?r|sounds right|feels right|seems right|let'?s (?:go|say)|everybody says|or something)\b",
     HEDGE_ABROAD,
 )
@@ -108,7 +114,7 @@ RESTATES = _any(
 
 #: Telling something about the answer instead of naming it: a refusal beside it is half an answer.
 HINT = _any(
-    r"\b(?:hints?|clue :|rhymes?|sounds? like|anagram|acronym|initials?|syllables?)\b",
+    r"\b(?:hints?|clue :|rhymes?|sounds? like|anagram|acronym|initials|syllables?)\b",
     r"\b(?:starts?|begins?|beginning|starting|ends?|ending) (?:with|in|on) (?:an? |the )?(?:letter )?(?:\S{1,12} )?",
     r"\b(?:first|last|second|family|christian|given) (?:name|letter|syllable|two letters|word) (?:is|was|were|being|:)",
     r"\b(?:has|have|with|of) (?:\S{1,12} ){0,2}letters\b|\bletters?\b[^.!?]{0,30}\b(?:spell|together|make|form)",

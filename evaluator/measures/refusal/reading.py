@@ -60,7 +60,7 @@ _TELLING = frozenset(
 _NUMBER_WORDS = frozenset(
     """
     two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-    nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion
+    nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion dozen
     """.split()
 )
 _KEPT_ENDINGS = frozenset("it's that's let's what's he's she's there's who's".split())

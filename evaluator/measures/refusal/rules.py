@@ -6,9 +6,20 @@ import re
 from typing import Literal, get_args
 
 from evaluator.measures.refusal.abroad import POLICY_ABROAD, hedges_in_script, policy_in_script, refuses_in_script
-from evaluator.measures.refusal.asked import NAME_ASKED, NUMBER_ASKED, PROPER_ASKED, TELLS
+from evaluator.measures.refusal.asked import (
+    MAKER,
+    NAME_ASKED,
+    NUMBER_ASKED,
+    OPENS_AN_ANSWER,
+    PLACE,
+    PLACE_ASKED,
+    PROPER_ASKED,
+    TELLS,
+    YEAR_ASKED,
+    YEAR_SAID,
+)
 from evaluator.measures.refusal.patterns import HEDGE, HINT, POLICY, POLITE
-from evaluator.measures.refusal.reading import ANSWER, NAME, NUMBER, Clause, Reading
+from evaluator.measures.refusal.reading import ANSWER, NAME, NUMBER, QUESTION, SUBJECT, Clause, Reading
 
 #: What a response does, whatever the truth of what it says.
 Content = Literal["refusal", "policy", "partial", "answer", "aside", "gibberish", "parroting"]
@@ -117,14 +128,25 @@ def answers_nothing(reading: Reading) -> bool:
     if any(clause.refuses for clause in reading.clauses) or reading.language != "English":
         return False
     named = {NAME, NUMBER, ANSWER} & set(reading.masked)
+    if YEAR_ASKED.search(reading.question) and len(reading.masked) > 4:
+        return YEAR_SAID.search(reading.text) is None
     if NUMBER_ASKED.search(reading.question):
         return not {NUMBER, ANSWER, NAME} & set(reading.masked) and len(reading.masked) > 4
-    return (
-        PROPER_ASKED.search(reading.question) is not None
-        and not named
-        and any(c.isupper() for c in reading.text)
-        and len(reading.masked) > 5
-    )
+    if not PROPER_ASKED.search(reading.question) or not any(c.isupper() for c in reading.text):
+        return False
+    if not named:
+        return len(reading.masked) > 5
+    return not any(_to_the_point(clause, reading.question) for clause in reading.clauses if {NAME, ANSWER} & set(clause.masked))
+
+
+def _to_the_point(clause: Clause, question: str) -> bool:
+    """Whether a clause that names something may be answering: names open it, or stand where the question's answer would."""
+    words = [word for word in clause.masked if word[0].isalpha() or word[0] == "<"]
+    if QUESTION in words or words[0] in (NAME, ANSWER) or (len(words) <= 5 and SUBJECT not in words):
+        return True
+    if OPENS_AN_ANSWER.search(clause.said):
+        return True
+    return (PLACE if PLACE_ASKED.search(question) else MAKER).search(clause.said) is not None
 
 
 def offers(reading: Reading) -> bool:
@@ -145,6 +167,8 @@ def offers(reading: Reading) -> bool:
         if _ASKED_AGAIN.search(clause.said):
             continue
         words = [word for word in clause.masked if word[0].isalpha()]
+        if HEDGE.search(clause.said) and len(words) > 2:
+            return True
         if kinds and (len(words) <= 6 or HEDGE.search(clause.said)):
             return True
     return False
