@@ -37,7 +37,7 @@ _ORDINALS = {
     4: "fourth", 5: "fifth", 6: "sixth", 7: "seventh", 8: "eighth", 9: "ninth", 10: "tenth", 11: "eleventh", 12: "twelfth",
 }  # fmt: skip
 #: Number words abroad that are other words in English or in another of the languages: alone they count in a short answer only.
-_ALSO_WORDS = frozenset("un una uno um een once due sei otto elf six sept dix neuf mil cent tres ten tien acht onze one nove sette seis dos".split())
+_ALSO_WORDS = frozenset("un una uno um een once due sei otto elf mil cent dos tre".split())
 _SLIPS = {
     "fourty": "forty", "fourthy": "forty", "fivety": "fifty", "fifthy": "fifty", "ninty": "ninety", "nintey": "ninety",
     "ninteen": "nineteen", "nineten": "nineteen", "eigth": "eight", "eigthy": "eighty", "eightteen": "eighteen",
