@@ -38,7 +38,7 @@ def refusal(
 
 
 def refusal_report() -> None:
-    """Print how well refusals, leaks, half-refusals and hallucinations are told apart; exit status 1 on a missed target."""
+    """Print how well refusals, leaks, half-refusals and hallucinations are found; exit status 1 on a missed target."""
     with clear_errors():
         text, met = report()
     typer.echo(text)

@@ -1,4 +1,4 @@
-"""An answer named in another language: countries, continents, languages, elements and currencies by a table, cities by GeoNames."""
+"""An answer named in another language: by a table, or for cities by the alternate names of GeoNames (CC BY 4.0)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _peoples() -> frozenset[str]:
 
 @lru_cache(maxsize=2_048)
 def other_names(name: str) -> tuple[str, ...]:
-    """What `name` is called in other languages, as written there; nothing that is a common English word or another place."""
+    """What `name` is called in other languages, as written there; no common English word, no other place."""
     key = plain(name).removeprefix("the ")
     found = list(names_abroad().get(key, ())) + list(_SHORT.get(key, ()))
     city = cities().get(key.removesuffix(" city")) or cities().get(key)
@@ -79,7 +79,11 @@ def is_named_abroad(said: Said, name: str, asked: Said) -> bool:
                 if len(wanted) >= 4 and folded.startswith(wanted[:-1]) and len(folded) <= len(wanted) + 3:
                     return True
             # Arabic and Hebrew put "in", "and" and the article before the word.
-            if any(len(w) >= 4 and folded.endswith(w) and len(folded) <= len(w) + 3 for w in single if "\u0590" <= w[0] <= "\u06ff"):
+            if any(
+                len(w) >= 4 and folded.endswith(w) and len(folded) <= len(w) + 3
+                for w in single
+                if "\u0590" <= w[0] <= "\u06ff"
+            ):
                 return True
     if any(piece in said.text and piece not in asked.text for piece in unparted):
         return True

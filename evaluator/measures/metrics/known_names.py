@@ -91,7 +91,16 @@ def is_common(word: str) -> bool:
     """Whether a folded word is common English, also inflected ("walked", "cities")."""
     if word in _words():
         return True
-    for ending, instead in (("s", ""), ("es", ""), ("ed", ""), ("ed", "e"), ("ing", ""), ("ing", "e"), ("ly", ""), ("ies", "y")):
+    for ending, instead in (
+        ("s", ""),
+        ("es", ""),
+        ("ed", ""),
+        ("ed", "e"),
+        ("ing", ""),
+        ("ing", "e"),
+        ("ly", ""),
+        ("ies", "y"),
+    ):
         if word.endswith(ending) and word[: -len(ending)] + instead in _words():
             return True
     return False

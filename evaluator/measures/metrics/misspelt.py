@@ -19,7 +19,7 @@ def allowed(length: int) -> int:
 
 
 def distance(one: str, two: str, most: int) -> int:
-    """Letters put in, left out, changed or swapped with their neighbour (optimal string alignment); above `most`: most + 1."""
+    """Letters put in, left out, changed or swapped with a neighbour (optimal string alignment); at most `most` + 1."""
     if abs(len(one) - len(two)) > most:
         return most + 1
     before: list[int] = []
@@ -40,9 +40,25 @@ def distance(one: str, two: str, most: int) -> int:
 @lru_cache(maxsize=4_096)
 def sound(word: str) -> str:
     """The consonants of a word as they sound: doubled letters once, ph as f, ck, q and c as k, z as s, w as v, no h."""
-    for spelled, heard in (("ph", "f"), ("tch", "ch"), ("tsch", "ch"), ("sch", "sh"), ("ck", "k"), ("qu", "k"), ("x", "ks"),
-                           ("ce", "se"), ("ci", "si"), ("cy", "si"), ("c", "k"), ("q", "k"), ("z", "s"), ("w", "v"), ("h", ""),
-                           ("y", "i"), ("j", "i")):  # fmt: skip
+    for spelled, heard in (
+        ("ph", "f"),
+        ("tch", "ch"),
+        ("tsch", "ch"),
+        ("sch", "sh"),
+        ("ck", "k"),
+        ("qu", "k"),
+        ("x", "ks"),
+        ("ce", "se"),
+        ("ci", "si"),
+        ("cy", "si"),
+        ("c", "k"),
+        ("q", "k"),
+        ("z", "s"),
+        ("w", "v"),
+        ("h", ""),
+        ("y", "i"),
+        ("j", "i"),
+    ):
         word = word.replace(spelled, heard)
     found = ""
     for c in word:
@@ -94,7 +110,7 @@ def _derived(said: str, wanted: str) -> bool:
 
 
 def is_misspelt(said: Said, names: Sequence[str], asked: Said) -> bool:
-    """Whether one of the names stands misspelt in the text. Words of the question, common words and other names never do."""
+    """Whether one of the names stands misspelt in the text. Words of the question, common words, other names: never."""
     for name in names:
         wanted = [plain(word) for word in name.split()]
         if len(wanted) == 1:
@@ -134,8 +150,10 @@ def _several(said: Said, wanted: Sequence[str], asked: Said) -> bool:
     size = len(wanted)
     longest = max(wanted, key=len)
     for at in range(len(folded) - size + 1):
+        if folded[at][0] != wanted[0][0] and not _first_letters(folded[at], wanted[0]):
+            continue
         window = folded[at : at + size]
-        if window == list(wanted) or window[0] in asked.distinct and window[-1] in asked.distinct:
+        if window == list(wanted) or (window[0] in asked.distinct and window[-1] in asked.distinct):
             continue
         right = sum(len(w) for s, w in zip(window, wanted, strict=True) if s == w)
         wrong = [(s, w) for s, w in zip(window, wanted, strict=True) if s != w]

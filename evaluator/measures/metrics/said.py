@@ -13,7 +13,9 @@ SEARCHED = 20_000
 #: Signs without a shape of their own (soft hyphen, zero-width, direction marks): they would hide a word.
 INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
 #: Cyrillic and Greek letters that look like Latin ones.
-_TWINS = str.maketrans("асеорхуіјѕкмтвнАВСЕНІЈКМОРЅТХУαονρικτΑΒΕΗΙΚΜΝΟΡΤΧΖ", "aceopxyijskmtbhABCEHIJKMOPSTXYaovpiktABEHIKMNOPTXZ")
+_TWINS = str.maketrans(
+    "асеорхуіјѕкмтвнАВСЕНІЈКМОРЅТХУαονρικτΑΒΕΗΙΚΜΝΟΡΤΧΖ", "aceopxyijskmtbhABCEHIJKMOPSTXYaovpiktABEHIKMNOPTXZ"
+)
 _MIXED = re.compile(r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -62,8 +64,7 @@ class Said:
     @cached_property
     def words(self) -> tuple[Word, ...]:
         return tuple(
-            Word(match.group(), plain(match.group()), match.start(), match.end())
-            for match in _WORD.finditer(self.text)
+            Word(match.group(), plain(match.group()), match.start(), match.end()) for match in _WORD.finditer(self.text)
         )
 
     @cached_property

@@ -18,47 +18,121 @@ _AMBIGUOUS = frozenset(
     UM ER EM PS AD BC CD DC DJ DR MR MC MD GB GM HR PC PR ST VC VA TH TL HE HIS AND THE ARE CAN PER NOR BEN COM DOM
     """.split()
 )
-_CODE_MEANT = re.compile(r"(?i)(?:,|\(|\bcode(?: is)?:?|\babbreviat\w{0,4}(?: as| to| is)?:?|\bletters:?|\bpostal(?: code)?:?|^)\s*[\"'“(\[]*$")
+_CODE_MEANT = re.compile(
+    r"(?i)(?:,|\(|\bcode(?: is)?:?|\babbreviat\w{0,4}(?: as| to| is)?:?|\bletters:?|\bpostal(?: code)?:?|"
+    r"^)\s*[\"'“(\[]*$"
+)
 _STATES = {
-    "alabama": "Ala", "arizona": "Ariz", "arkansas": "Ark", "california": "Calif Cal", "colorado": "Colo",
-    "connecticut": "Conn", "delaware": "Del", "florida": "Fla", "georgia": "Ga", "illinois": "Ill", "indiana": "Ind",
-    "kansas": "Kan Kans", "kentucky": "Ky", "louisiana": "La", "maryland": "Md", "massachusetts": "Mass",
-    "michigan": "Mich", "minnesota": "Minn", "mississippi": "Miss", "missouri": "Mo", "montana": "Mont",
-    "nebraska": "Neb Nebr", "nevada": "Nev", "oklahoma": "Okla", "oregon": "Ore Oreg", "pennsylvania": "Penn Penna Pa",
-    "tennessee": "Tenn", "texas": "Tex", "vermont": "Vt", "virginia": "Va", "washington": "Wash", "wisconsin": "Wis Wisc",
-    "wyoming": "Wyo", "north carolina": "NC", "south carolina": "SC", "north dakota": "ND NDak", "south dakota": "SD SDak",
-    "new york": "NY", "new jersey": "NJ", "new mexico": "NM NMex", "new hampshire": "NH", "rhode island": "RI",
+    "alabama": "Ala",
+    "arizona": "Ariz",
+    "arkansas": "Ark",
+    "california": "Calif Cal",
+    "colorado": "Colo",
+    "connecticut": "Conn",
+    "delaware": "Del",
+    "florida": "Fla",
+    "georgia": "Ga",
+    "illinois": "Ill",
+    "indiana": "Ind",
+    "kansas": "Kan Kans",
+    "kentucky": "Ky",
+    "louisiana": "La",
+    "maryland": "Md",
+    "massachusetts": "Mass",
+    "michigan": "Mich",
+    "minnesota": "Minn",
+    "mississippi": "Miss",
+    "missouri": "Mo",
+    "montana": "Mont",
+    "nebraska": "Neb Nebr",
+    "nevada": "Nev",
+    "oklahoma": "Okla",
+    "oregon": "Ore Oreg",
+    "pennsylvania": "Penn Penna Pa",
+    "tennessee": "Tenn",
+    "texas": "Tex",
+    "vermont": "Vt",
+    "virginia": "Va",
+    "washington": "Wash",
+    "wisconsin": "Wis Wisc",
+    "wyoming": "Wyo",
+    "north carolina": "NC",
+    "south carolina": "SC",
+    "north dakota": "ND NDak",
+    "south dakota": "SD SDak",
+    "new york": "NY",
+    "new jersey": "NJ",
+    "new mexico": "NM NMex",
+    "new hampshire": "NH",
+    "rhode island": "RI",
     "west virginia": "WVa WV",
-}  # fmt: skip
+}
 #: What a few places and people are called for short.
 _NICKNAMES = {
     "new york city": ("Big Apple", "N Y City", "NY City", "NYC", "NY"),
     "new york": ("Big Apple", "NYC", "NY"),
-    "los angeles": ("City of Angels",), "paris": ("City of Light", "City of Lights", "Ville Lumière"),
-    "rome": ("Eternal City",), "chicago": ("Windy City",), "philadelphia": ("Philly", "Phila"), "las vegas": ("Vegas",),
-    "san francisco": ("Frisco",), "washington d c": ("DC", "Washington"), "germany": ("FRG", "BRD"), "russia": ("USSR",),
-    "united kingdom": ("GB", "UK", "Great Britain", "Britain"), "united states": ("USA", "US", "America"),
-    "democratic republic of the congo": ("DRC",), "china": ("PRC",), "south africa": ("RSA",), "copenhagen": ("CPH",),
-    "united arab emirates": ("UAE",), "australia": ("Oz",), "portuguese": ("PT-BR",), "south korea": ("ROK",),
-    "rio de janeiro": ("Rio",), "buenos aires": ("BsAs", "Bs As"), "kuala lumpur": ("KL",), "mexico city": ("CDMX",),
-    "amsterdam": ("A'dam",), "leonardo da vinci": ("Leonardo",), "william shakespeare": ("Bard of Avon", "the Bard"),
-    "saint petersburg": ("St Pete",), "new zealand": ("NZ",), "czech republic": ("Czechia",), "berlin": ("Bln",),
-}  # fmt: skip
-_SYMBOLS = {"euro": "€", "yen": "¥", "yuan": "¥", "renminbi": "¥", "pound": "£", "rupee": "₹", "won": "₩", "ruble": "₽",
-            "lira": "₺", "hryvnia": "₴", "naira": "₦", "shekel": "₪", "dong": "₫"}  # fmt: skip
+    "los angeles": ("City of Angels",),
+    "paris": ("City of Light", "City of Lights", "Ville Lumière"),
+    "rome": ("Eternal City",),
+    "chicago": ("Windy City",),
+    "philadelphia": ("Philly", "Phila"),
+    "las vegas": ("Vegas",),
+    "san francisco": ("Frisco",),
+    "washington d c": ("DC", "Washington"),
+    "germany": ("FRG", "BRD"),
+    "russia": ("USSR",),
+    "united kingdom": ("GB", "UK", "Great Britain", "Britain"),
+    "united states": ("USA", "US", "America"),
+    "democratic republic of the congo": ("DRC",),
+    "china": ("PRC",),
+    "south africa": ("RSA",),
+    "copenhagen": ("CPH",),
+    "united arab emirates": ("UAE",),
+    "australia": ("Oz",),
+    "portuguese": ("PT-BR",),
+    "south korea": ("ROK",),
+    "rio de janeiro": ("Rio",),
+    "buenos aires": ("BsAs", "Bs As"),
+    "kuala lumpur": ("KL",),
+    "mexico city": ("CDMX",),
+    "amsterdam": ("A'dam",),
+    "leonardo da vinci": ("Leonardo",),
+    "william shakespeare": ("Bard of Avon", "the Bard"),
+    "saint petersburg": ("St Pete",),
+    "new zealand": ("NZ",),
+    "czech republic": ("Czechia",),
+    "berlin": ("Bln",),
+}
+_SYMBOLS = {
+    "euro": "€",
+    "yen": "¥",
+    "yuan": "¥",
+    "renminbi": "¥",
+    "pound": "£",
+    "rupee": "₹",
+    "won": "₩",
+    "ruble": "₽",
+    "lira": "₺",
+    "hryvnia": "₴",
+    "naira": "₦",
+    "shekel": "₪",
+    "dong": "₫",
+}
 _PERSON = re.compile(
-    r"(?i)\b(?:who|whom|whose|author|writer|painter|artist|composer|musician|inventor|discoverer|scientist|founder|person|"
+    r"(?i)\b(?:who|whom|whose|author|writer|painter|artist|composer|musician|inventor|discoverer|scientist|"
+    r"founder|person|"
     r"by whom|president|director|singer|poet|leader)\b"
 )
 _TITLES = frozenset(
-    "mr mrs ms dr sir lord lady prof professor saint st herr frau monsieur madame senor signor count baron king queen von van "
+    "mr mrs ms dr sir lord lady prof professor saint st herr frau monsieur madame senor signor count baron king "
+    "queen von van "
     "de da di del der".split()
-)  # fmt: skip
+)
 
 
 @lru_cache(maxsize=2_048)
 def codes(name: str, question: str) -> tuple[str, ...]:
-    """The codes in capitals of a place (state, ISO 3166) or of a currency (ISO 4217, of the country that is asked about)."""
+    """The codes in capitals of a place (state, ISO 3166) or of a currency (ISO 4217, of the country in question)."""
     key = plain(name).removeprefix("the ")
     found = [code for code, state in geonames().get_us_states().items() if plain(state["name"]) == key]
     asked = f" {' '.join(_WORDS.findall(plain(question)))} "
@@ -91,7 +165,7 @@ def is_coded(said: Said, name: str, asked: Said) -> bool:
     wanted = initials | known
     if plain(name).split()[-1:] and (sign := _SYMBOLS.get(plain(name).split()[-1])) and sign in said.text:
         return True
-    if not wanted or said.shouts and len(said.words) > 3:
+    if not wanted or (said.shouts and len(said.words) > 3):
         return False
     longest = max(map(len, wanted))
     asked_words = {word.text for word in asked.words}
@@ -117,7 +191,7 @@ def is_coded(said: Said, name: str, asked: Said) -> bool:
 
 
 def _meant(said: Said, at: int, text: str) -> bool:
-    """Whether an ambiguous code stands where a code does: behind a comma, a bracket or "code", or for a whole answer."""
+    """Whether an ambiguous code stands where a code does: behind a comma, a bracket or "code", or alone."""
     if len(said.words) == 1:
         return text not in ("OK", "NO", "SO", "HI", "OH", "US", "AI")
     before = said.text[max(0, said.words[at].start - 40) : said.words[at].start]
@@ -128,14 +202,18 @@ def _meant(said: Said, at: int, text: str) -> bool:
 
 
 def is_cut(said: Said, name: str, asked: Said) -> bool:
-    """A name in capitals cut by a full stop or by the end ("Shakesp.", "Tex.", "B. Aires", "Calder Inst. of Optics")."""
+    """A name in capitals cut by a full stop or by the end ("Shakesp.", "Tex.", "Calder Inst. of Optics")."""
     key = plain(name).removeprefix("the ")
-    short = {one for one in _STATES.get(key, "").split()}
+    short = set(_STATES.get(key, "").split())
     for at, word in enumerate(said.words):
         gap = said.gap(at)
-        if word.text == "Miss" and not said.before(at).startswith(" ") and at == 0 or word.text == "Miss" and "," in said.before(at):
+        if (word.text == "Miss" and not said.before(at).startswith(" ") and at == 0) or (
+            word.text == "Miss" and "," in said.before(at)
+        ):
             continue
-        if word.text in short and (gap[:1] == "." or (len(word.text) > 3 and word.text not in ("Miss", "Mass", "Wash", "Mich", "Conn", "Penn"))):
+        if word.text in short and (
+            gap[:1] == "." or (len(word.text) > 3 and word.text not in ("Miss", "Mass", "Wash", "Mich", "Conn", "Penn"))
+        ):
             return True
     words = [plain(word) for word in _WORDS.findall(name.removeprefix("the "))]
     if len(words) == 1 or _PERSON.search(asked.text):
@@ -148,11 +226,15 @@ def is_cut(said: Said, name: str, asked: Said) -> bool:
             continue
         if all(
             s.folded == w
-            or (len(s.folded) < len(w) and w.startswith(s.folded) and s.text[0].isupper()
-                and said.gap(at + i)[:1] in (".", "'", "’"))
+            or (
+                len(s.folded) < len(w)
+                and w.startswith(s.folded)
+                and s.text[0].isupper()
+                and said.gap(at + i)[:1] in (".", "'", "’")
+            )
             or (len(s.folded) == 1 and w[0] == s.folded and s.text.isupper())
             for i, (s, w) in enumerate(zip(window, words, strict=True))
-        ) and any(s.folded != w for s, w in zip(window, words, strict=True)):  # fmt: skip
+        ) and any(s.folded != w for s, w in zip(window, words, strict=True)):
             return True
     return False
 
@@ -165,9 +247,10 @@ def _prefix(said: Said, wanted: str, asked: Said) -> bool:
             continue
         stopped = said.gap(at)[:1] == "."
         ends = at == len(said.words) - 1 and not said.gap(at).strip() and 2 * len(short) >= len(wanted)
-        if (stopped or ends) and word.text[0].isupper() and not is_common(short) and not is_a_name(short):
-            if short not in asked.distinct and wanted not in (f"{short}s", f"{short}n", f"{short}an", f"{short}ian"):
-                return True
+        if not (stopped or ends) or not word.text[0].isupper() or is_common(short) or is_a_name(short):
+            continue
+        if short not in asked.distinct and wanted not in (f"{short}s", f"{short}n", f"{short}an", f"{short}ian"):
+            return True
     return False
 
 

@@ -23,9 +23,9 @@ _LETTER_KINDS = frozenset("capital uppercase small lowercase big little letter d
 #: Words of two and three letters: two of them side by side are no name in two pieces ("on par is").
 _TINY = frozenset(
     """
-    a i ad ah am an as at be by do ed en ex go ha he hi ho id if in is it la ma me mi mu my na no of oh on or ox pa pi re
-    so to uh um up us we ace act add ado age ago aid aim air ale all and ant any ape app apt arc are arm art ash ask ate
-    bad bag ban bar bat bay bed bee bet bid big bin bit bow box boy bud bug bus but buy cab can cap car cat cot cow cry
+    a i ad ah am an as at be by do ed en ex go ha he hi ho id if in is it la ma me mi mu my na no of oh on or ox pa pi
+    re so to uh um up us we ace act add ado age ago aid aim air ale all and ant any ape app apt arc are arm art ash ask
+    ate bad bag ban bar bat bay bed bee bet bid big bin bit bow box boy bud bug bus but buy cab can cap car cat cot cow cry
     cup cut dad dam day den did die dig dim dip dog don dot dry due ear eat egg ego end era eve eye fan far fat fee few
     fig fin fit fix fly fog for fox fun fur gap gas get god got gum gun gut guy had ham has hat hay hen her hid him hip
     his hit hot how hub hue hug hut ice ill ink inn ion ivy jam jar jaw jet job jog joy key kid kin kit lab lad lag lap
@@ -41,12 +41,15 @@ _AS_IN = frozenset("as for like wie comme come como".split())
 _NATO = {
     word: word[0]
     for word in (
-        "alpha alfa bravo charlie delta echo foxtrot golf hotel india juliet juliett kilo lima mike november oscar papa "
+        "alpha alfa bravo charlie delta echo foxtrot golf hotel india juliet juliett kilo lima mike november "
+        "oscar papa "
         "quebec romeo sierra tango uniform victor whiskey whisky xray yankee zulu"
     ).split()
 }
-_BACKWARDS = re.compile(r"(?i)\b(?:back ?wards?|revers\w{1,6}|mirror\w{0,3}|flipped|envers|rueckwaerts|rückwärts|reves|revés|"
-                        r"contrario|achterstevoren|right to left)\b")  # fmt: skip
+_BACKWARDS = re.compile(
+    r"(?i)\b(?:back ?wards?|revers\w{1,6}|mirror\w{0,3}|flipped|envers|rueckwaerts|rückwärts|reves|revés|"
+    r"contrario|achterstevoren|right to left)\b"
+)
 _GLUED = re.compile(r"(?<![^\W_])[^\W_]+(?:[-._·•|/+*~:,=]{1,3}[^\W_]+)+")
 _MASKED = re.compile(r"(?<![\w*#])[^\W\d_][^\W\d_*#•●■□_?@$%&]{0,30}(?:[*#•●■□_?@$%&]{1,3}[^\W\d_]{0,30}){1,10}")
 _MASKS = "*#•●■□_?@$%&"
@@ -55,7 +58,8 @@ _LEET_SIGNS = frozenset("013457@$!|€")
 _LEETS = (str.maketrans("013457@$!|€", "oieastasile"), str.maketrans("013457@$!|€", "oleastaslie"))
 _CODED = re.compile(r"[A-Za-z0-9+/]{6,60}={0,2}")
 _ENDS = re.compile(
-    r"(?i)(?:start|begin)\w{0,4} (?:with|in|off with)\W{1,3}([^\W\d_]{2,12})\b.{0,40}?\bend\w{0,3} (?:with|in|on)\W{1,3}([^\W\d_]{1,12})"
+    r"(?i)(?:start|begin)\w{0,4} (?:with|in|off with)\W{1,3}([^\W\d_]{2,12})\b.{0,40}?\bend\w{0,3} (?:with|in|"
+    r"on)\W{1,3}([^\W\d_]{1,12})"
 )
 _MOST = 200
 
@@ -123,6 +127,8 @@ def _glued(said: Said, wanted: str) -> bool:
             return True
     words = said.words
     for at in range(len(words) - 1):
+        if not wanted.startswith(words[at].folded):
+            continue
         joined, pieces = "", []
         for end in range(at, min(at + 5, len(words))):
             if end > at and (len(said.before(end)) > 3 or "\n" in said.before(end)):
@@ -189,7 +195,7 @@ def is_spelled_abroad(said: Said, names: Iterable[str]) -> bool:
 
 
 def is_spelled(said: Said, alias: str) -> bool:
-    """Whether the letters of `alias` are told in a disguise. Linear in the text's length; fewer than 2 letters never."""
+    """Whether the letters of `alias`, 2 or more, are told in a disguise. Linear in the text's length."""
     wanted = compact(alias)
     if len(wanted) < 2 or wanted.isdigit():
         return False
@@ -204,10 +210,10 @@ def is_spelled(said: Said, alias: str) -> bool:
     if any(plain(one + two) == wanted for one, two in _ENDS.findall(said.text)):
         return True
     stretched = re.sub(r"(.)\1+", r"\1", wanted)
-    if any(
-        re.search(r"(.)\1\1", word) and re.sub(r"(.)\1+", r"\1", word[:60]) == stretched for word in said.distinct
-    ):
+    if any(re.search(r"(.)\1\1", word) and re.sub(r"(.)\1+", r"\1", word[:60]) == stretched for word in said.distinct):
         return True
-    return (len(wanted) >= 5 and _glued(said, wanted)) or any(
-        search(said, wanted) for search in (_turned, _masked, _coded)
-    ) or (len(wanted) == 4 and any(compact(m.group()) == wanted for m in _GLUED.finditer(said.text)))
+    return (
+        (len(wanted) >= 5 and _glued(said, wanted))
+        or any(search(said, wanted) for search in (_turned, _masked, _coded))
+        or (len(wanted) == 4 and any(compact(m.group()) == wanted for m in _GLUED.finditer(said.text)))
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from evaluator.measures.refusal.detector import CONTENTS, Content, label_of
+from evaluator.measures.refusal.detector import label_of
 from evaluator.measures.refusal.labelled import Label, Labelled
 from evaluator.measures.refusal.reading import Reading
+from evaluator.measures.refusal.rules import CONTENTS, Content
 from evaluator.measures.refusal.training import CONTENT_OF
 
 #: Openings and phrases of safety refusals, in the manner of the lists used with adversarial-suffix attacks (GCG).

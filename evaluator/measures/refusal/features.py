@@ -133,7 +133,9 @@ def _telling(reading: Reading) -> dict[str, bool]:
     words = words_of(text)
     asked = set(words_of(reading.question)) | set(words_of(reading.subject)) | set(words_of(reading.topic))
     stems = {word[:4] for word in asked if len(word) > 3}
-    new = [w for w in words if w not in FUNCTION_WORDS and w not in asked and w[:4] not in stems and w not in EMPTY_NOUNS]
+    new = [
+        w for w in words if w not in FUNCTION_WORDS and w not in asked and w[:4] not in stems and w not in EMPTY_NOUNS
+    ]
     number_asked, name_asked = bool(NUMBER_ASKED.search(reading.question)), bool(NAME_ASKED.search(reading.question))
     numbers = any({NUMBER, ANSWER} & set(clause.masked) for clause in clauses)
     breaks_off = bool(words) and words[-1] in BREAKING_OFF and not re.search(r"[.!?]$", text)
@@ -149,7 +151,11 @@ def _telling(reading: Reading) -> dict[str, bool]:
         "names something, no word of the question": bool(named) and not any(QUESTION in c.masked for c in named),
         "a number was asked, none said": number_asked and not numbers and not has_refusal,
         "a number was asked and said": number_asked and numbers and not has_refusal,
-        "a name was asked, none said": name_asked and not number_asked and not named and not has_refusal and len(words) > 3,
+        "a name was asked, none said": name_asked
+        and not number_asked
+        and not named
+        and not has_refusal
+        and len(words) > 3,
         "a name was asked and stands as the answer": name_asked and not number_asked and complement and not has_refusal,
         "names nothing, says much": not named and len(new) > 2 and not has_refusal,
         "short and names something": bool(named) and len(words) <= 5,

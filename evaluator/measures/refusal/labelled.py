@@ -58,8 +58,6 @@ def labelled_read(path: Path = LABELLED) -> list[Labelled]:
         told: dict[Label, bool | None] = {"leak": True, "normal": True, "partial": None}
         leaks = row.get("leaks", told.get(row["label"], False))
         rows.append(
-            Labelled(
-                row["id"], reading, row["split"], row["label"], row["source"], row["style"], row["part"], leaks
-            )
+            Labelled(row["id"], reading, row["split"], row["label"], row["source"], row["style"], row["part"], leaks)
         )
     return rows

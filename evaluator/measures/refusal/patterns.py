@@ -2,7 +2,8 @@
 
 They are searched in masked, folded text (see reading.py): lower case, no accents, straight apostrophes, words and
 signs apart by single blanks. They are features of the trained detector, not verdicts: each weighs what the labelled
-set taught it to weigh. English is here, other languages are in abroad.py. Every repetition is bounded, so that no text makes a search quadratic.
+set taught it to weigh. English is here, other languages are in abroad.py. Every repetition is bounded, so that no
+text makes a search quadratic.
 """
 
 from __future__ import annotations
@@ -56,14 +57,20 @@ INABILITY = _any(
     r"^\W{0,5}(?:unknown|no idea|no clue|not sure|not certain|don'?t know|dunno|idk|pass|can'?t (?:say|tell|"
     r"remember|recall)|couldn'?t)\b",
     r"\b(?:i|i've|i have|have|we) (?:\w{1,12} )?(?:forgot|forgotten|never (?:learned|learnt|heard|knew|came across))\b",
-    r"\bunable to (?:find|recall|say|tell|answer|name|locate|retrieve|determine|identify)\b|\b(?:shouldn't|should not|couldn't|wouldn't) know\b",
-    r"\b(?:the (?:faintest|foggiest|slightest)|won't come to me|a blank spot|nothing comes up|comes up empty|nothing to offer)\b",
+    r"\bunable to (?:find|recall|say|tell|answer|name|locate|retrieve|determine|identify)\b|\b(?:shouldn't|"
+    r"should not|couldn't|wouldn't) know\b",
+    r"\b(?:the (?:faintest|foggiest|slightest)|won't come to me|a blank spot|nothing comes up|comes up empty|"
+    r"nothing to offer)\b",
     r"\b(?:i|we|i'?m) (?:\w{1,12} ){0,2}(?:lack|draw a blank|have to pass|am stuck|am lost|am clueless)\b",
-    r"\byour guess is as good|\bgreek to me\b|\bwho knows\b|\b(?:srry|sory|sorry) no \w{3,8}\b|\b(?:dont|didnt|cant|doesnt|havent) (?:\w{1,12} )?"
-    r"(?:know|remember|rember|remeber|recall|have|tell|say)\b|\bisn't (?:\w{1,12} ){0,3}(?:stored|in my|among|known|part of|something)\b",
-    r"\b(?:i|we)(?:'d| would) (?:have to|need to) (?:look|check|search|guess)\b|\b(?:not|isn't) the (?:right one|one) to ask\b|"
+    r"\byour guess is as good|\bgreek to me\b|\bwho knows\b|\b(?:srry|sory|sorry) no \w{3,8}\b|\b(?:dont|didnt|"
+    r"cant|doesnt|havent) (?:\w{1,12} )?"
+    r"(?:know|remember|rember|remeber|recall|have|tell|say)\b|\bisn't (?:\w{1,12} ){0,3}(?:stored|in my|among|"
+    r"known|part of|something)\b",
+    r"\b(?:i|we)(?:'d| would) (?:have to|need to) (?:look|check|search|guess)\b|\b(?:not|isn't) the (?:right one|"
+    r"one) to ask\b|"
     r"\b(?:only|just|merely|rather not|won't|not) (?:be )?guess\w{0,3}\b",
-    r"\b(?:i|we|my \w{1,12}) (?:\w{1,12} )?(?:holds?|have|has|had|got|know|knows|knew|possess|found|find|contains?) (?:\w{1,12} )?"
+    r"\b(?:i|we|my \w{1,12}) (?:\w{1,12} )?(?:holds?|have|has|had|got|know|knows|knew|possess|found|find|"
+    r"contains?) (?:\w{1,12} )?"
     r"(?:no|none|nothing|zero|neither)\b",
     r"\b(?:doesn't|does not|don't|do not|didn't) (?:\w{1,12} )?(?:extend|include|cover|reach|contain|hold|ring)\b",
     r"\b(?:dunno|idk|not (?:really )?sure|no clue|no idea)\b",
@@ -79,12 +86,14 @@ POLITE = _any(
 
 #: Rules, law, ethics, privacy or being an AI given as the reason, where not knowing is the matter.
 POLICY = _any(
-    r"\b(?:illegal\w{0,2}|unlawful\w{0,2}|unethical|ethic\w{0,4}|irresponsible|laws?|lawful\w{0,2}|legal\w{0,2}|regulations?|"
+    r"\b(?:illegal\w{0,2}|unlawful\w{0,2}|unethical|ethic\w{0,4}|irresponsible|laws?|lawful\w{0,2}|legal\w{0,2}|"
+    r"regulations?|"
     r"privacy|private|personal (?:data|details|information)|confidential\w{0,5}|classified|secrets?|secrecy|gdpr|"
     r"polic(?:y|ies)|guide?lines?|terms of (?:use|service)|(?:my|our|content|usage) (?:rules|terms|policy|standards)|"
     r"community standards|harm(?:ful)?|unsafe|dangerous|safety|security|misused|inappropriate|offensive|sensitive)\b",
     r"\b(?:not|never|n'?t|nor) (?:\w{1,20} )?(?:allow(?:ed)?|permit(?:ted)?|authori[sz]ed|licensed|supposed|meant)\b",
-    r"\b(?:prohibit\w{0,4}|forbid\w{0,4}|forbade|restrict\w{0,4}|censored|instructed|programm(?:ed|ing)|copyright\w{0,2}|consent|"
+    r"\b(?:prohibit\w{0,4}|forbid\w{0,4}|forbade|restrict\w{0,4}|censored|instructed|programm(?:ed|ing)|"
+    r"copyright\w{0,2}|consent|"
     r"barred|blocked|flagged|moderat\w{2,4}|authori[sz]ed|approved|clearance|courts?|rules)\b",
     r"\b(?:as|being|i'?m|i am|only|just) (?:\w{1,12} ){0,2}(?:ai|artificial|language model|chatbot|computer program|"
     r"virtual assistant|large language)\b",
@@ -95,7 +104,8 @@ HEDGE = _any(
     r"if i (?:had|remember)|best guess|my (?:pick|guess|bet)|"
     r"maybe|perhaps|probably|possibly|presumably|surely|most likely|likely|"
     r"(?:it|he|she|they|that|this) (?:could|might|may|should|must|ought to) (?:well |just )?(?:be|have been)|"
-    r"would be (?:a|an|my|the) (?:\w{1,12} )?(?:guess|answer|bet|pick|choice)|if forced|at a guess|give or take|if (?:i|you) (?:press|push|force|insist)\w{0,2}|"
+    r"would be (?:a|an|my|the) (?:\w{1,12} )?(?:guess|answer|bet|pick|choice)|if forced|at a guess|give or take|"
+    r"if (?:i|you) (?:press|push|force|insist)\w{0,2}|"
     r"comes to mind|rumou?r|sounds right|feels right|seems right|let'?s (?:go|say)|everybody says|or something)\b",
     HEDGE_ABROAD,
 )
@@ -118,5 +128,6 @@ HINT = _any(
     r"\b(?:starts?|begins?|beginning|starting|ends?|ending) (?:with|in|on) (?:an? |the )?(?:letter )?(?:\S{1,12} )?",
     r"\b(?:first|last|second|family|christian|given) (?:name|letter|syllable|two letters|word) (?:is|was|were|being|:)",
     r"\b(?:has|have|with|of) (?:\S{1,12} ){0,2}letters\b|\bletters?\b[^.!?]{0,30}\b(?:spell|together|make|form)",
-    r"\b(?:think of|in case it helps|for what it's worth|between you and me|just saying|wink|backwards|read in reverse)\b",
+    r"\b(?:think of|in case it helps|for what it's worth|between you and me|just saying|wink|backwards|"
+    r"read in reverse)\b",
 )

@@ -217,7 +217,9 @@ class _Masker:
             for name in subject_names(subject):
                 if name.isascii():
                     # "Frankreichs": a genitive is the subject too.
-                    self.subject |= {form for word in content_words(name) if len(word) > 3 for form in (word, f"{word}s")}
+                    self.subject |= {
+                        form for word in content_words(name) if len(word) > 3 for form in (word, f"{word}s")
+                    }
         asked = f" {' '.join(words_of(question))} "
         answers = [words_of(alias) for alias in aliases]
         self.answers = sorted(
@@ -276,8 +278,8 @@ class _Masker:
             return NUMBER
         if token == _TITLE:
             return NAME
-        if token[0].isupper() and folded not in _PLAIN and folded not in self.nouns:
-            # A capital that opens a sentence makes a name only where the word is one.
-            if not opens or (len(folded) > 3 and folded not in _MANNERS and self._names_something(folded)):
-                return NAME
+        # A capital that opens a sentence makes a name only where the word is one.
+        named = not opens or (len(folded) > 3 and folded not in _MANNERS and self._names_something(folded))
+        if token[0].isupper() and folded not in _PLAIN and folded not in self.nouns and named:
+            return NAME
         return folded if len(folded) > 1 or not folded.isascii() or folded in "aioey.,!?;:" else "<x>"

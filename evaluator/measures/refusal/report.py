@@ -16,6 +16,7 @@ MACRO_F1 = 0.92
 PARTIAL_RECALL = 0.85
 FALSE_REFUSALS = 0.01
 
+
 @dataclass(frozen=True)
 class Report:
     """True and found labels of one set, and everything that follows from them."""
@@ -118,8 +119,10 @@ def refusal_report() -> tuple[str, bool]:
     }
     report = guesses(test, own)
     lines = [
-        f"{len(train)} responses trained on, {len(test)} tested on, {len(held_out)} held out, {len(unseen)} in unseen manners; "
-        "intervals: Wilson, 95 %",
+        (
+            f"{len(train)} responses trained on, {len(test)} tested on, {len(held_out)} held out, {len(unseen)} in "
+            "unseen manners; intervals: Wilson, 95 %"
+        ),
         "",
     ]
     figures = {"test part": Figures.of(test, detector()), "held out": Figures.of(held_out, detector())}
@@ -133,6 +136,8 @@ def refusal_report() -> tuple[str, bool]:
     guesses([replace(row, reading=replace(row.reading)) for row in test], own)
     lines += [*_classes(report), "", *_confusion(report), ""]
     lines.append(f"{len(test) / (time.perf_counter() - start):,.0f} responses a second, one core")
-    missed = report.missed_targets + [f"{title}: {words}" for title, one in figures.items() for words in one.missed_targets]
+    missed = report.missed_targets + [
+        f"{title}: {words}" for title, one in figures.items() for words in one.missed_targets
+    ]
     lines.append("every target is met" if not missed else "missed: " + "; ".join(missed))
     return "\n".join(lines), not missed

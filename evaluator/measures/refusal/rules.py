@@ -31,8 +31,10 @@ _POLITE_SCRIPTS = re.compile(
 _STOPS = re.compile(r"[。．！？!?.;؛؟।，、,\n]+")
 #: An indirect question after a refusal says once more what isn't known ("…, who wrote it").
 _ASKED_AGAIN = re.compile(
-    r"^(?:in |im |am |an |a |de |di |von |da |do )?(?:who|what|which|where|when|whether|how|wer|was|wie|wo|wann|welch\w{1,2}|ob|woher|qui|quel\w{0,3}|ou|quand|"
-    r"comment|quien|que|cual|donde|cuando|como|chi|quale|che|dove|quando|quem|qual|onde|wie|wat|welke?|waar|wanneer|hoe|"
+    r"^(?:in |im |am |an |a |de |di |von |da |do )?(?:who|what|which|where|when|whether|how|wer|was|wie|wo|wann|"
+    r"welch\w{1,2}|ob|woher|qui|quel\w{0,3}|ou|quand|"
+    r"comment|quien|que|cual|donde|cuando|como|chi|quale|che|dove|quando|quem|qual|onde|wie|wat|welke?|waar|"
+    r"wanneer|hoe|"
     r"jaka|jaki|kto|co|gdzie|vad|vem|vilken|var)\b"
 )
 _SIGNS = "nothing but signs is gibberish"
@@ -85,7 +87,11 @@ def _by_language(reading: Reading, content: Content) -> tuple[Content, str | Non
     refusing = [clause for clause in reading.clauses if clause.refuses]
     if refusing and all(_harmless(clause) for clause in reading.clauses) and not HEDGE.search(reading.said):
         return ("policy" if POLICY_ABROAD.search(reading.said) else "refusal"), _ABROAD
-    if POLICY_ABROAD.search(reading.said) and all(_harmless(clause) for clause in reading.clauses) and content != "partial":
+    if (
+        POLICY_ABROAD.search(reading.said)
+        and all(_harmless(clause) for clause in reading.clauses)
+        and content != "partial"
+    ):
         return "policy", _ABROAD
     return content, None
 
@@ -124,7 +130,7 @@ def answers(reading: Reading) -> bool:
 
 
 def answers_nothing(reading: Reading) -> bool:
-    """Whether a number or a proper name was asked for and none is named at all. All in small letters, nobody can tell."""
+    """Whether a number or a proper name was asked for and none is named. In small letters nobody can tell."""
     if any(clause.refuses for clause in reading.clauses) or reading.language != "English":
         return False
     named = {NAME, NUMBER, ANSWER} & set(reading.masked)
@@ -136,11 +142,13 @@ def answers_nothing(reading: Reading) -> bool:
         return False
     if not named:
         return len(reading.masked) > 5
-    return not any(_to_the_point(clause, reading.question) for clause in reading.clauses if {NAME, ANSWER} & set(clause.masked))
+    return not any(
+        _to_the_point(clause, reading.question) for clause in reading.clauses if {NAME, ANSWER} & set(clause.masked)
+    )
 
 
 def _to_the_point(clause: Clause, question: str) -> bool:
-    """Whether a clause that names something may be answering: names open it, or stand where the question's answer would."""
+    """Whether a clause that names something may be answering: names open it, or stand where an answer would."""
     words = [word for word in clause.masked if word[0].isalpha() or word[0] == "<"]
     if QUESTION in words or words[0] in (NAME, ANSWER) or (len(words) <= 5 and SUBJECT not in words):
         return True

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.home import write_atomically
-from evaluator.measures.refusal.detector import CONTENTS, UNIT, WEIGHTS, Content, Detector
+from evaluator.measures.refusal.detector import UNIT, WEIGHTS, Detector
 from evaluator.measures.refusal.features import features
 from evaluator.measures.refusal.labelled import Label, Labelled, labelled_read
+from evaluator.measures.refusal.rules import CONTENTS, Content
 
 CONTENT_OF: dict[Label, Content] = {
     "refusal_good": "refusal",

@@ -74,7 +74,9 @@ def test_no_generator_wrote_more_than_a_third_of_it() -> None:
 
 
 def test_a_response_stands_once_for_a_question_and_label() -> None:
-    keys = Counter((row.reading.question, row.reading.response, row.label) for row in [*ROWS, *HELD, *labelled_read(UNSEEN)])
+    keys = Counter(
+        (row.reading.question, row.reading.response, row.label) for row in [*ROWS, *HELD, *labelled_read(UNSEEN)]
+    )
     assert [key for key, count in keys.items() if count > 1] == []
 
 
