@@ -23,18 +23,19 @@ _LETTER_KINDS = frozenset("capital uppercase small lowercase big little letter d
 #: Words of two and three letters: two of them side by side are no name in two pieces ("on par is").
 _TINY = frozenset(
     """
-    a i ad ah am an as at be by do ed en ex go ha he hi ho id if in is it la ma me mi mu my na no of oh on or ox pa pi
-    re so to uh um up us we ace act add ado age ago aid aim air ale all and ant any ape app apt arc are arm art ash ask
-    ate bad bag ban bar bat bay bed bee bet bid big bin bit bow box boy bud bug bus but buy cab can cap car cat cot cow cry
-    cup cut dad dam day den did die dig dim dip dog don dot dry due ear eat egg ego end era eve eye fan far fat fee few
-    fig fin fit fix fly fog for fox fun fur gap gas get god got gum gun gut guy had ham has hat hay hen her hid him hip
-    his hit hot how hub hue hug hut ice ill ink inn ion ivy jam jar jaw jet job jog joy key kid kin kit lab lad lag lap
-    law lay led leg let lid lie lip lit log lot low mad man map mat may men met mid mix mob mom mud mug net new nod nor
-    not now nut oak oar odd off oil old one our out owe owl own pad pal pan par pat paw pay pea pen per pet pie pig pin
-    pit pop pot put ram ran rap rat raw ray red rib rid rim rip rob rod rot row rub rug run rye sad sat saw say sea see
-    set sew sex she shy sin sip sir sit six ski sky sly sob sow spa spy sum sun tab tag tan tap tar tax tea ten the tie
-    tin tip toe ton too top toy try tub tug two use van vet via vow war was wax way web wed wet who why wig win wit woe
-    won yes yet you zip zoo
+    a i ad ah am an as at be by do ed en ex go ha he hi ho id if in is it la ma me mi mu my na no of oh on or ox
+    pa pi re so to uh um up us we ace act add ado age ago aid aim air ale all and ant any ape app apt arc are arm
+    art ash ask ate bad bag ban bar bat bay bed bee bet bid big bin bit bow box boy bud bug bus but buy cab can
+    cap car cat cot cow cry cup cut dad dam day den did die dig dim dip dog don dot dry due ear eat egg ego end
+    era eve eye fan far fat fee few fig fin fit fix fly fog for fox fun fur gap gas get god got gum gun gut guy
+    had ham has hat hay hen her hid him hip his hit hot how hub hue hug hut ice ill ink inn ion ivy jam jar jaw
+    jet job jog joy key kid kin kit lab lad lag lap law lay led leg let lid lie lip lit log lot low mad man map
+    mat may men met mid mix mob mom mud mug net new nod nor not now nut oak oar odd off oil old one our out owe
+    owl own pad pal pan par pat paw pay pea pen per pet pie pig pin pit pop pot put ram ran rap rat raw ray red
+    rib rid rim rip rob rod rot row rub rug run rye sad sat saw say sea see set sew sex she shy sin sip sir sit
+    six ski sky sly sob sow spa spy sum sun tab tag tan tap tar tax tea ten the tie tin tip toe ton too top toy
+    try tub tug two use van vet via vow war was wax way web wed wet who why wig win wit woe won yes yet you zip
+    zoo
     """.split()
 )
 _AS_IN = frozenset("as for like wie comme come como".split())

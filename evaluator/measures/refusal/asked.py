@@ -8,16 +8,18 @@ import re
 EMPTY_NOUNS = frozenset(
     """
     one ones person people man woman somebody someone whoever city town country state place location land thing
-    something year date day number amount name author writer wrote written writes artist painter painted composer composed
-    work inventor invented discoverer discovered capital currency money language continent element symbol called known named
-    titled same own itself himself herself answer question serves located situated found belongs stands lies
+    something year date day number amount name author writer wrote written writes artist painter painted composer
+    composed work inventor invented discoverer discovered capital currency money language continent element symbol
+    called known named titled same own itself himself herself answer question serves located situated found
+    belongs stands lies
     """.split()
 )
 #: A text that ends in one of these was cut before its answer.
 BREAKING_OFF = frozenset(
     """
-    the a an of in by is are was were called named known as to at and for on with from year city state country town
-    american british english french german italian russian spanish author writer composer painter total element symbol
+    the a an of in by is are was were called named known as to at and for on with from year city state country
+    town american british english french german italian russian spanish author writer composer painter total
+    element symbol
     """.split()
 )
 NUMBER_ASKED = re.compile(

@@ -34,7 +34,7 @@ HELD_OUT = DATA / "held_out.jsonl"
 
 @dataclass(frozen=True)
 class Labelled:
-    """One response with the label that a person gave it."""
+    """One response with its label."""
 
     id: str
     reading: Reading
