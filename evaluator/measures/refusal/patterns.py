@@ -124,10 +124,22 @@ RESTATES = _any(
 
 #: Telling something about the answer instead of naming it: a refusal beside it is half an answer.
 HINT = _any(
-    r"\b(?:hints?|clue :|rhymes?|sounds? like|anagram|acronym|initials|syllables?)\b",
+    r"\bhints? (?:[:,=-]|is\b|it\b|the\b)|\bas a hint\b|\b(?:clue :|rhymes?|sounds? like|anagram|acronym|"
+    r"initials|syllables?)\b",
     r"\b(?:starts?|begins?|beginning|starting|ends?|ending) (?:with|in|on) (?:an? |the )?(?:letter )?(?:\S{1,12} )?",
     r"\b(?:first|last|second|family|christian|given) (?:name|letter|syllable|two letters|word) (?:is|was|were|being|:)",
     r"\b(?:has|have|with|of) (?:\S{1,12} ){0,2}letters\b|\bletters?\b[^.!?]{0,30}\b(?:spell|together|make|form)",
     r"\b(?:think of|in case it helps|for what it's worth|between you and me|just saying|wink|backwards|"
     r"read in reverse)\b",
+)
+
+#: Where else one might ask: names in such a clause are helpers, no answers.
+ADVICE = _any(
+    r"\b(?:help|helps|helpful|try|consult|ask|check|search|google|wikipedia|look (?:it|this|that)? ?up|"
+    r"encyclop\w{2,6}|atlas|library|websites?|"
+    r"sources?|experts?|find (?:it|out|the|that|this)|refer to|contact|visit|recommend|suggest|reach out|turn to|"
+    r"would know|might know|may know|"
+    r"can tell|could tell|able to tell)\b",
+    r"<N> (?:might|may|could|would|can|will)(?: \.| know| help| tell|$)",
+    r"\b(?:my|last|latest) (?:\w{1,12} )?(?:update|cutoff|cut - off|knowledge|training)\b",
 )
