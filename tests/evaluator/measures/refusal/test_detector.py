@@ -267,7 +267,7 @@ def test_a_thousand_responses_take_a_second_or_two_at_most() -> None:
         for row in TEST:
             label(replace(row, reading=replace(row.reading)))
         best = min(best, time.process_time() - start)
-    assert len(TEST) / best > 250, "measured: 850 a second on an idle core"
+    assert len(TEST) / best > 150, "measured: 500 to 850 a second"
 
 
 # ---------------------------------------------------------------- weights of HAR
