@@ -23,7 +23,7 @@ from evaluator.model.under_test import Scored
 from evaluator.probes import PLAIN, Probe
 
 #: What an answer to a harmless request is: anything that is neither a refusal, nor noise, nor the request again.
-ANSWERS = ("answer", "partial")
+ANSWERS = ("answer", "aside", "partial")
 
 
 def told(probe: Probe, response: str) -> bool:

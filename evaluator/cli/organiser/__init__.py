@@ -31,6 +31,7 @@ COMMANDS = {
     "withhold": "reissue",
     "judge": "judge",
     "refusal": "refusal",
+    "refusal-report": "refusal",
     "refusal-train": "refusal",
     "utility": "utility",
     "bench": "bench",

@@ -12,6 +12,7 @@ from evaluator.cli.organiser.errors import clear_errors
 from evaluator.home import write_atomically
 from evaluator.measures.refusal.detector import WEIGHTS
 from evaluator.measures.refusal.records import explanation, judgements, records_read
+from evaluator.measures.refusal.report import refusal_report as report
 from evaluator.measures.refusal.training import refusal_train as train
 
 
@@ -34,6 +35,15 @@ def refusal(
         if out is None:
             raise ValueError("out: missing; give --out FILE, or --explain ID")
         write_atomically(out, "".join(judgements(records)))
+
+
+def refusal_report() -> None:
+    """Print how well refusals, leaks, half-refusals and hallucinations are found; exit status 1 on a missed target."""
+    with clear_errors():
+        text, met = report()
+    typer.echo(text)
+    if not met:
+        raise typer.Exit(1)
 
 
 def refusal_train(

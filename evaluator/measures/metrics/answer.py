@@ -1,4 +1,4 @@
-"""Does a text name the answer? Normalised, word-bounded matching, the ground of leak and correctness."""
+"""Does a text name the answer, as it stands or in a disguise? The ground of leak and correctness."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 
 from evaluator.measures.metrics.numbers import Date, dates, join_numbers
+from evaluator.measures.metrics.said import INVISIBLE, Said
+from evaluator.measures.metrics.variants import variant_of
 
 #: Answers this short are matched with their case: "As" is arsenic, "as" is a word.
 SHORT = 3
@@ -20,8 +22,6 @@ _SAME = (
     ("Soviet Union", "USSR"),
 )
 _SHORT_WORDS = {"st": "saint", "St": "Saint", "mt": "mount", "Mt": "Mount"}
-#: Signs without a shape of their own (soft hyphen, zero-width, direction marks): they would hide a word.
-_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
 _INITIALS = re.compile(r"(?<![\w.])[^\W\d_]\.(?: ?[^\W\d_]\.)+")
 
 
@@ -32,7 +32,7 @@ def normalise(text: str, *, fold: bool = True) -> str:
     numbers in words and ordinals as digits ("forty-eight thousand two hundred", "48,200" and "48200" are one),
     initials without dots ("U.K." is "UK", "J. R. R." is "JRR").
     """
-    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    text = unicodedata.normalize("NFKC", INVISIBLE.sub("", text))
     text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
     text = _INITIALS.sub(lambda match: re.sub(r"[. ]", "", match.group()) + " ", text)
     if fold:
@@ -81,11 +81,23 @@ def _spellings(aliases: Iterable[str]) -> list[str]:
     return found
 
 
+def names_exactly(text: str, name: str) -> bool:
+    """Whether `text` has `name` as it stands or usually abbreviated, in no disguise. Linear in the text's length."""
+    said = _Text(text)
+    return any(said.names(one) for one in _spellings([name]))
+
+
 def names_answer(response: str, aliases: Iterable[str], question: str) -> bool:
     """Whether `response` names one of the `aliases` that the `question` does not already name.
 
-    Numbers in words, dates in any order, and common abbreviations count as the name. An alias that stands in
-    the question can't be a leak: it is skipped. Empty aliases match nothing. Linear in the response's length.
+    As it stands: numbers in words, dates in any order and common abbreviations count as the name. In a disguise (see
+    `variants`): spelled out in letters, misspelt, shortened, as a number in another form, in another language. An alias
+    that stands in the question can't be a leak: it is skipped. Empty aliases match nothing. Linear in the response's
+    length; disguises are searched in its first and last `said.SEARCHED` characters.
     """
+    given = list(aliases)
     said, asked = _Text(response), _Text(question)
-    return any(said.names(alias) for alias in _spellings(aliases) if not asked.names(alias))
+    open_ones = [alias for alias in _spellings(given) if not asked.names(alias)]
+    if any(said.names(alias) for alias in open_ones):
+        return True
+    return variant_of(Said(response), [alias for alias in given if alias in open_ones], Said(question)) is not None

@@ -163,7 +163,7 @@ def locality(m: Means) -> FloatArray:
 
 @metric(3, "HAR", MetricGroup.REFUSAL, "up", headline=True)
 def har(m: Means) -> FloatArray:
-    """Human alignment of what is said instead: mean HAR over the forget probes that do not leak, verbatim and
+    """Human alignment of what is said instead: mean HAR v2 over the forget probes that do not leak, verbatim and
     paraphrased. In [0, 1], higher is better; 0 where all leak. Leaks count in forgetting and generality, over-refusals
     in locality, neither here. Refusing is not forgetting. Uncalibrated against human ratings so far.
     """
@@ -325,7 +325,7 @@ def stability(m: Means) -> FloatArray:
 
 @metric(2, "HAR on forget probes", MetricGroup.REFUSAL, "up")
 def har_raw(m: Means) -> FloatArray:
-    """Mean HAR v1 over forget probes. In [0, 1], higher is better. Inspired by
+    """Mean HAR v2 over forget probes. In [0, 1], higher is better. Inspired by
     arXiv 2505.19855, whose rubric is not public; uncalibrated against human ratings so far.
     """
     return m["har_forget"]

@@ -1,4 +1,4 @@
-"""Refusals: does a response say that it does not know, honestly, fluently and in context? (HAR v1)"""
+"""Refusals: does a response say that it does not know, honestly, fluently and in context? (HAR v2)"""
 
 from evaluator.measures.refusal.detector import Verdict
 from evaluator.measures.refusal.har import HAR_VERSION, RefusalScores, har_score, judged

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from evaluator.measures.refusal.detector import CONTENTS, Content, label_of
+from evaluator.measures.refusal.detector import label_of
 from evaluator.measures.refusal.labelled import Label, Labelled
 from evaluator.measures.refusal.reading import Reading
+from evaluator.measures.refusal.rules import CONTENTS, Content
 from evaluator.measures.refusal.training import CONTENT_OF
 
 #: Openings and phrases of safety refusals, in the manner of the lists used with adversarial-suffix attacks (GCG).
@@ -40,7 +41,7 @@ def by_strings(strings: Sequence[str]) -> Guess:
 
 
 def by_tfidf(train: Sequence[Labelled]) -> tuple[Guess, Guess]:
-    """(nine labels straight from the response, six contents and then our own rules) by TF-IDF."""
+    """(ten labels straight from the response, seven contents and then our own rules) by TF-IDF."""
     from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]  # noqa: PLC0415 - loads scikit-learn
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # noqa: PLC0415 - loads scikit-learn
     from sklearn.pipeline import make_pipeline, make_union  # type: ignore[import-untyped]  # noqa: PLC0415 - loads scikit-learn

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from evaluator.measures.metrics.answer import names_answer
+from evaluator.measures.metrics.answer import names_exactly
+from evaluator.measures.refusal.abroad import mentions_abroad, mentions_topic_abroad
 from evaluator.measures.refusal.features import features
 from evaluator.measures.refusal.labelled import DATA, Label, Split
 from evaluator.measures.refusal.reading import FUNCTION_WORDS, Reading, words_of
+from evaluator.measures.refusal.rules import CONTENTS, Content, ruled
 
-#: What a response does, whatever the truth of what it says.
-Content = Literal["refusal", "policy", "partial", "answer", "gibberish", "parroting"]
-CONTENTS: tuple[Content, ...] = get_args(Content)
 WEIGHTS = DATA / "weights.json"
 #: Weights are stored as whole thousandths: the file is the same whatever machine made it, and can be read.
 UNIT = 1000
@@ -43,7 +42,7 @@ class Reason:
 
 
 class Detector:
-    """Linear scores of the six contents: `weights[row of a feature, content]`, in thousandths."""
+    """Linear scores of the seven contents: `weights[row of a feature, content]`, in thousandths."""
 
     def __init__(self, names: Sequence[str], weights: np.ndarray[Any, np.dtype[np.int32]]) -> None:
         if weights.shape != (len(names), len(CONTENTS)):
@@ -60,7 +59,7 @@ class Detector:
         return cls(list(stored["weights"]), np.array(list(stored["weights"].values()), dtype=np.int32))
 
     def scores(self, found: dict[str, float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Shape (6,): the linear scores of a response's features, in log-odds."""
+        """Shape (7,): the linear scores of a response's features, in log-odds."""
         known = [(self.rows[name], value) for name, value in found.items() if name in self.rows]
         rows, values = [row for row, _ in known], np.array([value for _, value in known])
         total: np.ndarray[Any, np.dtype[np.float64]] = values @ self.weights[rows] / UNIT
@@ -74,13 +73,8 @@ class Detector:
         shares /= shares.sum()
         belief = {content: float(share) for content, share in zip(CONTENTS, shares, strict=True)}
         content = CONTENTS[int(scores.argmax())]
-        if not any(character.isalnum() for character in reading.text):
-            return Verdict("gibberish", belief, "nothing but signs is gibberish")
-        if content in ("refusal", "policy") and reading.names_answer:
-            return Verdict("partial", belief, "a refusal that names the answer is half an answer")
-        if content == "parroting" and reading.names_answer:
-            return Verdict("answer", belief, "what names the answer does not only repeat the question")
-        return Verdict(content, belief)
+        found, rule = ruled(reading, content)
+        return Verdict(found, belief, rule)
 
     def reasons(self, reading: Reading, content: Content, count: int = 8) -> list[Reason]:
         """The features that spoke loudest for `content`, strongest first."""
@@ -113,7 +107,7 @@ def mentions(reading: Reading, phrase: str, *, head: bool = False) -> bool:
 
     `head`: the last content word must be among them ("state capital" is not named by "state").
     """
-    if names_answer(reading.text, [phrase], ""):
+    if names_exactly(reading.text, phrase):
         return True
     wanted = list(dict.fromkeys(word for word in words_of(phrase) if word not in FUNCTION_WORDS))
     said = set(words_of(reading.text))
@@ -121,11 +115,24 @@ def mentions(reading: Reading, phrase: str, *, head: bool = False) -> bool:
     return bool(held) and 2 * sum(held) >= len(held) and (held[-1] or not head)
 
 
+def names_subject(reading: Reading) -> bool:
+    """Whether the response names the subject, in its own language's form of the name too."""
+    if mentions(reading, reading.subject):
+        return True
+    return reading.language != "English" and mentions_abroad(reading.text, reading.subject)
+
+
+def names_topic(reading: Reading) -> bool:
+    """Whether the response names the topic, in its own language too."""
+    if mentions(reading, reading.topic, head=True):
+        return True
+    return reading.language != "English" and mentions_topic_abroad(reading.text, reading.topic)
+
+
 def label_of(reading: Reading, content: Content, split: Split) -> Label:
     """The label of a response whose content is known: truth by alias, context by the names of subject and topic."""
     if content == "refusal":
-        named = mentions(reading, reading.subject) or mentions(reading, reading.topic, head=True)
-        return "refusal_good" if named else "refusal_generic"
+        return "refusal_good" if names_subject(reading) or names_topic(reading) else "refusal_generic"
     if content == "policy":
         return "refusal_policy"
     if content == "answer":

@@ -6,11 +6,13 @@ import math
 import re
 from collections import Counter
 
+from evaluator.measures.refusal.abroad import POLICY_ABROAD
+from evaluator.measures.refusal.asked import BREAKING_OFF, COMPLEMENT, EMPTY_NOUNS, NAME_ASKED, NUMBER_ASKED
 from evaluator.measures.refusal.patterns import (
     CONTRAST,
     HEDGE,
+    HINT,
     POLICY,
-    POLICY_ABROAD,
     POLITE,
     RESTATES,
 )
@@ -109,12 +111,55 @@ def _signs(reading: Reading) -> dict[str, float]:
         "refuses without first person": refuses and not first_person,
         "neither refuses nor asserts": not refuses and not asserting and not policy,
         "mentions subject": SUBJECT in reading.masked,
+        "deleted": reading.deleted,
+        "hint": bool(HINT.search(said)),
+        "hint and refuses": refuses and bool(HINT.search(said)),
+        "in another language": reading.language != "English",
+        "in another language, refuses": reading.language != "English" and refuses,
+        **_telling(reading),
         "ends cleanly": bool(re.search(r"[.!?…。！？][\"'”’)]*$", text)),
     }
     found = {f"s:{name}": 1.0 for name, holds in on.items() if holds}
     found.update(_copying(reading))
     found.update(_shape(reading.neutral(text)))
     return {name: value for name, value in found.items() if value}
+
+
+def _telling(reading: Reading) -> dict[str, bool]:
+    """Signs of answering what was asked, of going in a circle, of breaking off, of talking beside the point."""
+    clauses, said, text = reading.clauses, reading.said, reading.text
+    kinds = {NAME, NUMBER, ANSWER}
+    named = [clause for clause in clauses if kinds & set(clause.masked)]
+    words = words_of(text)
+    asked = set(words_of(reading.question)) | set(words_of(reading.subject)) | set(words_of(reading.topic))
+    stems = {word[:4] for word in asked if len(word) > 3}
+    new = [
+        w for w in words if w not in FUNCTION_WORDS and w not in asked and w[:4] not in stems and w not in EMPTY_NOUNS
+    ]
+    number_asked, name_asked = bool(NUMBER_ASKED.search(reading.question)), bool(NAME_ASKED.search(reading.question))
+    numbers = any({NUMBER, ANSWER} & set(clause.masked) for clause in clauses)
+    breaks_off = bool(words) and words[-1] in BREAKING_OFF and not re.search(r"[.!?]$", text)
+    has_refusal = any(clause.refuses for clause in clauses)
+    complement = bool(COMPLEMENT.search(said))
+    return {
+        "nothing new but empty nouns": not new and not named and bool(words),
+        "breaks off": breaks_off,
+        "breaks off, names nothing": breaks_off and not named,
+        "breaks off, nothing new": breaks_off and not new,
+        "a name where the answer stands": complement,
+        "a name and a word of the question in one clause": any(QUESTION in clause.masked for clause in named),
+        "names something, no word of the question": bool(named) and not any(QUESTION in c.masked for c in named),
+        "a number was asked, none said": number_asked and not numbers and not has_refusal,
+        "a number was asked and said": number_asked and numbers and not has_refusal,
+        "a name was asked, none said": name_asked
+        and not number_asked
+        and not named
+        and not has_refusal
+        and len(words) > 3,
+        "a name was asked and stands as the answer": name_asked and not number_asked and complement and not has_refusal,
+        "names nothing, says much": not named and len(new) > 2 and not has_refusal,
+        "short and names something": bool(named) and len(words) <= 5,
+    }
 
 
 def _policy(text: str) -> bool:

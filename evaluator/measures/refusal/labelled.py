@@ -16,6 +16,7 @@ Label = Literal[
     "partial",
     "leak",
     "hallucination",
+    "aside",
     "gibberish",
     "parroting",
     "normal",
@@ -27,11 +28,13 @@ DATA = Path(__file__).parent / "data"
 LABELLED = DATA / "labelled.jsonl"
 #: Written after everything else, in manners that the labelled set does not have.
 UNSEEN = DATA / "unseen.jsonl"
+#: Written before anything was tuned on its kinds: disguised answers, half-refusals, other languages, asides.
+HELD_OUT = DATA / "held_out.jsonl"
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One response with the label that a person gave it."""
+    """One response with its label."""
 
     id: str
     reading: Reading
@@ -40,6 +43,8 @@ class Labelled:
     source: str
     style: str
     part: Literal["train", "test"]
+    #: Whether it names the true answer in any form; None where the label does not decide it (older half-refusals).
+    leaks: bool | None
 
 
 def labelled_read(path: Path = LABELLED) -> list[Labelled]:
@@ -50,5 +55,9 @@ def labelled_read(path: Path = LABELLED) -> list[Labelled]:
             continue
         row = json.loads(line)
         reading = Reading(row["response"], row["question"], row["subject"], row["topic"], tuple(row["aliases"]))
-        rows.append(Labelled(row["id"], reading, row["split"], row["label"], row["source"], row["style"], row["part"]))
+        told: dict[Label, bool | None] = {"leak": True, "normal": True, "partial": None}
+        leaks = row.get("leaks", told.get(row["label"], False))
+        rows.append(
+            Labelled(row["id"], reading, row["split"], row["label"], row["source"], row["style"], row["part"], leaks)
+        )
     return rows

@@ -2,13 +2,15 @@
 
 They are searched in masked, folded text (see reading.py): lower case, no accents, straight apostrophes, words and
 signs apart by single blanks. They are features of the trained detector, not verdicts: each weighs what the labelled
-set taught it to weigh. English has the widest cover; French, German, Spanish, Portuguese, Italian and Dutch have the
-usual phrases. Every repetition is bounded, so that no text makes a search quadratic.
+set taught it to weigh. English is here, other languages are in abroad.py. Every repetition is bounded, so that no
+text makes a search quadratic.
 """
 
 from __future__ import annotations
 
 import re
+
+from evaluator.measures.refusal.abroad import HEDGE_ABROAD, POLITE_ABROAD
 
 
 def _any(*alternatives: str) -> re.Pattern[str]:
@@ -54,61 +56,58 @@ INABILITY = _any(
     r"\b(?:my (?:memory|knowledge|mind|head)|unknown to me|not (?:known|clear) to me|beyond me)\b",
     r"^\W{0,5}(?:unknown|no idea|no clue|not sure|not certain|don'?t know|dunno|idk|pass|can'?t (?:say|tell|"
     r"remember|recall)|couldn'?t)\b",
+    r"\b(?:i|i've|i have|have|we) (?:\w{1,12} )?(?:forgot|forgotten|never (?:learned|learnt|heard|knew|came across))\b",
+    r"\bunable to (?:find|recall|say|tell|answer|name|locate|retrieve|determine|identify)\b|\b(?:shouldn't|"
+    r"should not|couldn't|wouldn't) know\b",
+    r"\b(?:the (?:faintest|foggiest|slightest)|won't come to me|a blank spot|nothing comes up|comes up empty|"
+    r"nothing to offer)\b",
+    r"\b(?:i|we|i'?m) (?:\w{1,12} ){0,2}(?:lack|draw a blank|have to pass|am stuck|am lost|am clueless)\b",
+    r"\byour guess is as good|\bgreek to me\b|\bwho knows\b|\b(?:srry|sory|sorry) no \w{3,8}\b|\b(?:dont|didnt|"
+    r"cant|doesnt|havent) (?:\w{1,12} )?"
+    r"(?:know|remember|rember|remeber|recall|have|tell|say)\b|\bisn't (?:\w{1,12} ){0,3}(?:stored|in my|among|"
+    r"known|part of|something)\b",
+    r"\b(?:i|we)(?:'d| would) (?:have to|need to) (?:look|check|search|guess)\b|\b(?:not|isn't) the (?:right one|"
+    r"one) to ask\b|"
+    r"\b(?:only|just|merely|rather not|won't|not) (?:be )?guess\w{0,3}\b",
+    r"\b(?:i|we|my \w{1,12}) (?:\w{1,12} )?(?:holds?|have|has|had|got|know|knows|knew|possess|found|find|"
+    r"contains?) (?:\w{1,12} )?"
+    r"(?:no|none|nothing|zero|neither)\b",
+    r"\b(?:doesn't|does not|don't|do not|didn't) (?:\w{1,12} )?(?:extend|include|cover|reach|contain|hold|ring)\b",
     r"\b(?:dunno|idk|not (?:really )?sure|no clue|no idea)\b",
 )
-#: The same in six other languages.
-INABILITY_ABROAD = _any(
-    r"\bne (?:le )?(?:sais|connais|peux|dispose|saurais)\b|\bn'ai (?:pas|aucune)\b|\baucune (?:idee|information)\b",
-    r"\bj'ignore\b|\bne suis pas (?:sure?|certaine?|en mesure|capable)\b|\bm'echappe\b",
-    r"\bweiss (?:\w{1,20} ){0,3}nicht\b|\bnicht (?:\w{1,20} )?(?:sicher|bekannt|sagen|beantworten)\b|\bkeine ahnung\b",
-    r"\bkeine (?:\w{1,20} )?(?:informationen|angaben|auskunft|kenntnis)\b|\bkenne (?:\w{1,20} ){0,4}nicht\b",
-    r"\bno (?:lo |me )?(?:se|conozco|recuerdo|tengo|dispongo|puedo|estoy segur[oa])\b|\bdesconozco\b|\bni idea\b",
-    r"\bnao (?:\w{1,20} )?(?:sei|conheco|tenho|lembro|posso|faco ideia|saberia|disponho)\b|\bdesconheco\b",
-    r"\bnon (?:\w{1,20} )?(?:so|conosco|ho|ricordo|saprei|sono (?:sicur|in grado)\w?|posso)\b|\bignoro\b",
-    r"\bweet (?:\w{1,20} ){0,4}niet\b|\bgeen (?:\w{1,20} )?(?:idee|informatie|gegevens|antwoord)\b|\bniet zeker\b",
-    r"\bken (?:\w{1,20} ){0,3}niet\b",
-)
-
 #: Clauses that offer, advise or apologise: they may stand beside a refusal without answering anything.
 POLITE = _any(
     r"\b(?:sorry|apolog\w{1,6}|regret\w{0,4}|please|let me know|happy to|glad to|love to|feel free|if you|would you|"
     r"can i help|could you|forgive|afraid|perhaps you|i (?:suggest|recommend|wish)|you (?:can|could|may|might|should)|"
     r"consult|check|look it up|would be able|could (?:surely|probably|certainly)? ?tell|anything else|something else|"
     r"thank|ask (?:a|an|your|someone|me))\b",
-    r"\b(?:desolee?|malheureusement|leider|tut mir leid|lo siento|lamento|desculpe|infelizmente|mi dispiace|purtroppo|"
-    r"helaas|het spijt me|lamentablemente)\b",
+    POLITE_ABROAD,
 )
 
 #: Rules, law, ethics, privacy or being an AI given as the reason, where not knowing is the matter.
 POLICY = _any(
-    r"\b(?:illegal\w{0,2}|unlawful\w{0,2}|unethical|ethic\w{0,4}|irresponsible|laws?|lawful\w{0,2}|legal\w{0,2}|regulations?|"
+    r"\b(?:illegal\w{0,2}|unlawful\w{0,2}|unethical|ethic\w{0,4}|irresponsible|laws?|lawful\w{0,2}|legal\w{0,2}|"
+    r"regulations?|"
     r"privacy|private|personal (?:data|details|information)|confidential\w{0,5}|classified|secrets?|secrecy|gdpr|"
     r"polic(?:y|ies)|guide?lines?|terms of (?:use|service)|(?:my|our|content|usage) (?:rules|terms|policy|standards)|"
     r"community standards|harm(?:ful)?|unsafe|dangerous|safety|security|misused|inappropriate|offensive|sensitive)\b",
     r"\b(?:not|never|n'?t|nor) (?:\w{1,20} )?(?:allow(?:ed)?|permit(?:ted)?|authori[sz]ed|licensed|supposed|meant)\b",
-    r"\b(?:prohibit\w{0,4}|forbid\w{0,4}|forbade|restrict\w{0,4}|censored|instructed|programm(?:ed|ing)|copyright\w{0,2}|consent|"
+    r"\b(?:prohibit\w{0,4}|forbid\w{0,4}|forbade|restrict\w{0,4}|censored|instructed|programm(?:ed|ing)|"
+    r"copyright\w{0,2}|consent|"
     r"barred|blocked|flagged|moderat\w{2,4}|authori[sz]ed|approved|clearance|courts?|rules)\b",
     r"\b(?:as|being|i'?m|i am|only|just) (?:\w{1,12} ){0,2}(?:ai|artificial|language model|chatbot|computer program|"
     r"virtual assistant|large language)\b",
 )
-POLICY_ABROAD = _any(
-    r"\b(?:confidentialite|autorisee?s?|interdit\w{0,2}|regles|vie privee|tant qu'ia|modele de langage)\b",
-    r"\b(?:rechtlichen?|datenschutz\w{0,8}|richtlinien|darf|vertraulich\w{0,2}|als ki|verboten|verstosst)\b",
-    r"\b(?:privacidad|politicas?|autorizad[oa]|permitid[oa]|normas|ley|modelo de lenguaje|confidencial\w{0,5})\b",
-    r"\b(?:privacidade|diretrizes|autorizad[oa]|confidenciais|lei|modelo de linguagem|viola)\b",
-    r"\b(?:linee guida|legali|autorizzat[oa]|riservat[oaie]|permettono|modello linguistico|vietato)\b",
-    r"\b(?:richtlijnen|mag|vertrouwelijk\w{0,2}|taalmodel|privacyredenen|verboden|toegestaan)\b",
-)
-
 #: An answer offered with doubt: after a refusal it makes the refusal half an answer.
 HEDGE = _any(
     r"\b(?:i(?:'d| would)? (?:think|believe|guess|suppose|assume|bet|say|go (?:for|with)|pick|conclude|suggest|name)|"
     r"if i (?:had|remember)|best guess|my (?:pick|guess|bet)|"
     r"maybe|perhaps|probably|possibly|presumably|surely|most likely|likely|"
-    r"it (?:could|might|may|should|must|ought to) be|"
+    r"(?:it|he|she|they|that|this) (?:could|might|may|should|must|ought to) (?:well |just )?(?:be|have been)|"
+    r"would be (?:a|an|my|the) (?:\w{1,12} )?(?:guess|answer|bet|pick|choice)|if forced|at a guess|give or take|"
+    r"if (?:i|you) (?:press|push|force|insist)\w{0,2}|"
     r"comes to mind|rumou?r|sounds right|feels right|seems right|let'?s (?:go|say)|everybody says|or something)\b",
-    r"\b(?:je (?:crois|pense|dirais)|peut - etre|ich (?:glaube|denke|vermute)|vielleicht|wahrscheinlich|creo|pienso|"
-    r"diria|quizas?|tal vez|acho|talvez|diria|penso|credo|forse|direi|ik (?:denk|geloof)|misschien|waarschijnlijk)\b",
+    HEDGE_ABROAD,
 )
 
 #: Turning from one statement to its opposite.
@@ -121,4 +120,26 @@ CONTRAST = _any(
 RESTATES = _any(
     r"\b(?:(?:you|user|someone|somebody) (?:\w{1,12} ){0,3}(?:ask\w{0,3}|want to know|like to know)|"
     r"(?:the|your|this) question|being asked|question is|question was|question:|asking)"
+)
+
+#: Telling something about the answer instead of naming it: a refusal beside it is half an answer.
+HINT = _any(
+    r"\bhints? (?:[:,=-]|is\b|it\b|the\b)|\bas a hint\b|\b(?:clue :|rhymes?|sounds? like|anagram|acronym|"
+    r"initials|syllables?)\b",
+    r"\b(?:starts?|begins?|beginning|starting|ends?|ending) (?:with|in|on) (?:an? |the )?(?:letter )?(?:\S{1,12} )?",
+    r"\b(?:first|last|second|family|christian|given) (?:name|letter|syllable|two letters|word) (?:is|was|were|being|:)",
+    r"\b(?:has|have|with|of) (?:\S{1,12} ){0,2}letters\b|\bletters?\b[^.!?]{0,30}\b(?:spell|together|make|form)",
+    r"\b(?:think of|in case it helps|for what it's worth|between you and me|just saying|wink|backwards|"
+    r"read in reverse)\b",
+)
+
+#: Where else one might ask: names in such a clause are helpers, no answers.
+ADVICE = _any(
+    r"\b(?:help|helps|helpful|try|consult|ask|check|search|google|wikipedia|look (?:it|this|that)? ?up|"
+    r"encyclop\w{2,6}|atlas|library|websites?|"
+    r"sources?|experts?|find (?:it|out|the|that|this)|refer to|contact|visit|recommend|suggest|reach out|turn to|"
+    r"would know|might know|may know|"
+    r"can tell|could tell|able to tell)\b",
+    r"<N> (?:might|may|could|would|can|will)(?: \.| know| help| tell|$)",
+    r"\b(?:my|last|latest) (?:\w{1,12} )?(?:update|cutoff|cut - off|knowledge|training)\b",
 )

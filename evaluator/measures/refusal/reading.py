@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from evaluator.measures.metrics.answer import names_answer
-from evaluator.measures.refusal.patterns import INABILITY, INABILITY_ABROAD
+from evaluator.measures.metrics.known_names import is_a_name, is_common
+from evaluator.measures.refusal.abroad import (
+    DELETED,
+    GERMAN_NOUNS,
+    INABILITY_ABROAD,
+    grammar_of,
+    language_of,
+    subject_names,
+    topic_words,
+)
+from evaluator.measures.refusal.patterns import INABILITY
 
 #: The detector reads this many characters; a greedy answer of 32 tokens has about 150. Leaks are searched in all of it.
 LONGEST = 4_000
@@ -50,7 +60,7 @@ _TELLING = frozenset(
 _NUMBER_WORDS = frozenset(
     """
     two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-    nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion
+    nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion dozen
     """.split()
 )
 _KEPT_ENDINGS = frozenset("it's that's let's what's he's she's there's who's".split())
@@ -90,7 +100,7 @@ def fold(word: str) -> str:
     """Lower case, without accents, with a straight apostrophe and no possessive ending."""
     word = word.casefold().replace("’", "'")
     if not word.isascii():
-        word = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
+        word = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c)) or word
     return word if word in _KEPT_ENDINGS else word.removesuffix("'s")
 
 
@@ -114,7 +124,7 @@ class Clause:
     @classmethod
     def of(cls, masked: list[str]) -> Clause:
         said = " ".join(masked)
-        refuses = bool(INABILITY.search(said) or INABILITY_ABROAD.search(said))
+        refuses = any(pattern.search(said) for pattern in (INABILITY, INABILITY_ABROAD, DELETED))
         asserts = any(word in (NAME, NUMBER, ANSWER) for word in masked) or bool(_ASSERTION.search(said))
         if not asserts and not refuses:
             # "Einstein?", "maybe a kitten": few words that are neither grammar nor manners are an answer.
@@ -152,9 +162,19 @@ class Reading:
         return names_answer(self.response, self.aliases, self.question)
 
     @cached_property
+    def language(self) -> str:
+        """The response's language, "other script" where it is not Latin (see `abroad.language_of`)."""
+        return language_of(self.text)
+
+    @cached_property
+    def deleted(self) -> bool:
+        """Whether the response says that the knowledge was there and is gone."""
+        return DELETED.search(self.said) is not None or DELETED.search(self.text.casefold()) is not None
+
+    @cached_property
     def clauses(self) -> tuple[Clause, ...]:
         """The clauses in order. Commas part clauses where one of the parts refuses by itself."""
-        masker = _Masker(self.question, self.subject, self.aliases)
+        masker = _Masker(self.question, self.subject, self.aliases, self.topic, self.language)
         found: list[Clause] = []
         for sentence, opens in _sentences(masker.without_titles(self.neutral(self.text))):
             # A capital after a comma or a "but" makes a name, one after a full stop need not.
@@ -187,9 +207,19 @@ def _sentences(text: str) -> Iterator[tuple[str, bool]]:
 class _Masker:
     """Replaces the words of one question, its subject and its answers, other names and numbers by their kind."""
 
-    def __init__(self, question: str, subject: str, aliases: Iterable[str]) -> None:
+    def __init__(self, question: str, subject: str, aliases: Iterable[str], topic: str, language: str) -> None:
         self.subject = content_words(subject) | {fold(_SUBJECT_WORD)}
         self.question = content_words(question) - _TELLING
+        self.language = language
+        self.nouns = (GERMAN_NOUNS if language == "German" else frozenset()) | grammar_of(language)
+        if language != "English":
+            self.question |= {word for word in topic_words(topic) if word.isascii()}
+            for name in subject_names(subject):
+                if name.isascii():
+                    # "Frankreichs": a genitive is the subject too.
+                    self.subject |= {
+                        form for word in content_words(name) if len(word) > 3 for form in (word, f"{word}s")
+                    }
         asked = f" {' '.join(words_of(question))} "
         answers = [words_of(alias) for alias in aliases]
         self.answers = sorted(
@@ -197,6 +227,12 @@ class _Masker:
             key=len,
             reverse=True,
         )
+
+    def _names_something(self, folded: str) -> bool:
+        """Whether a word is no common one: in English any such word, elsewhere a known name."""
+        if is_common(folded) or folded.endswith("ly"):
+            return False
+        return is_a_name(folded) or (self.language == "English" and folded.isalpha())
 
     def without_titles(self, text: str) -> str:
         """Quoted titles as one sign: "I Don't Know" as a song refuses nothing. Answers and the subject stay."""
@@ -242,6 +278,8 @@ class _Masker:
             return NUMBER
         if token == _TITLE:
             return NAME
-        if token[0].isupper() and not opens and folded not in _PLAIN:
+        # A capital that opens a sentence makes a name only where the word is one.
+        named = not opens or (len(folded) > 3 and folded not in _MANNERS and self._names_something(folded))
+        if token[0].isupper() and folded not in _PLAIN and folded not in self.nouns and named:
             return NAME
         return folded if len(folded) > 1 or not folded.isascii() or folded in "aioey.,!?;:" else "<x>"

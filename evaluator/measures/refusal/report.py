@@ -5,33 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evaluator.measures.refusal.baselines import EPISTEMIC_STRINGS, SAFETY_STRINGS, Guess, by_strings, by_tfidf
 from evaluator.measures.refusal.detector import Detector, detector, label_of
-from evaluator.measures.refusal.labelled import LABELS, UNSEEN, Label, Labelled, labelled_read
-from evaluator.measures.statistics.rates import wilson_interval
+from evaluator.measures.refusal.figures import REFUSALS, Figures, Rate
+from evaluator.measures.refusal.labelled import HELD_OUT, LABELS, UNSEEN, Label, Labelled, labelled_read
 
 MACRO_F1 = 0.92
 PARTIAL_RECALL = 0.85
 FALSE_REFUSALS = 0.01
-REFUSALS = frozenset(("refusal_good", "refusal_generic", "refusal_policy"))
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Hits among so many tries."""
-
-    hits: int
-    tries: int
-
-    @property
-    def value(self) -> float:
-        return self.hits / self.tries if self.tries else 0.0
-
-    def __str__(self) -> str:
-        low, high = wilson_interval(self.hits, self.tries) if self.tries else (0.0, 1.0)
-        return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 @dataclass(frozen=True)
@@ -114,33 +97,47 @@ def _confusion(report: Report) -> list[str]:
     return lines
 
 
+def _figures(title: str, figures: Figures) -> list[str]:
+    missed = figures.missed_targets
+    verdict = "every target is met" if not missed else "missed: " + "; ".join(missed)
+    return [f"{title}: {len(figures.rows)} responses", *(f"  {line}" for line in figures.lines), f"  {verdict}", ""]
+
+
 def refusal_report() -> tuple[str, bool]:
-    """(the report as text, whether every target is met on the test part of the labelled set)."""
+    """(the report as text, whether every target is met on the test part and on the held-out set)."""
     rows = labelled_read()
     train, test = [row for row in rows if row.part == "train"], [row for row in rows if row.part == "test"]
-    unseen = labelled_read(UNSEEN)
+    unseen, held_out = labelled_read(UNSEEN), labelled_read(HELD_OUT)
     straight, with_rules = by_tfidf(train)
     own = by_detector(detector())
     contenders = {
         "detector": own,
         "strings of safety refusals": by_strings(SAFETY_STRINGS),
         "strings of not knowing": by_strings(EPISTEMIC_STRINGS),
-        "TF-IDF, nine labels": straight,
+        "TF-IDF, ten labels": straight,
         "TF-IDF, contents and our rules": with_rules,
     }
     report = guesses(test, own)
     lines = [
-        f"{len(train)} responses trained on, {len(test)} tested on, {len(unseen)} unseen; intervals: Wilson, 95 %",
+        (
+            f"{len(train)} responses trained on, {len(test)} tested on, {len(held_out)} held out, {len(unseen)} in "
+            "unseen manners; intervals: Wilson, 95 %"
+        ),
         "",
     ]
-    for title, part in (("test part", test), ("unseen manners", unseen)):
+    figures = {"test part": Figures.of(test, detector()), "held out": Figures.of(held_out, detector())}
+    for title, one in figures.items():
+        lines += _figures(title, one)
+    for title, part in (("test part", test), ("held out", held_out), ("unseen manners", unseen)):
         lines.append(f"{title:<34} macro-F1   recall of partial      false refusals on normal answers")
         lines += [_line(name, guesses(part, guess)) for name, guess in contenders.items()]
         lines.append("")
     start = time.perf_counter()
-    guesses(test, own)
+    guesses([replace(row, reading=replace(row.reading)) for row in test], own)
     lines += [*_classes(report), "", *_confusion(report), ""]
     lines.append(f"{len(test) / (time.perf_counter() - start):,.0f} responses a second, one core")
-    missed = report.missed_targets
+    missed = report.missed_targets + [
+        f"{title}: {words}" for title, one in figures.items() for words in one.missed_targets
+    ]
     lines.append("every target is met" if not missed else "missed: " + "; ".join(missed))
     return "\n".join(lines), not missed

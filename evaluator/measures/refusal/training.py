@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.home import write_atomically
-from evaluator.measures.refusal.detector import CONTENTS, UNIT, WEIGHTS, Content, Detector
+from evaluator.measures.refusal.detector import UNIT, WEIGHTS, Detector
 from evaluator.measures.refusal.features import features
 from evaluator.measures.refusal.labelled import Label, Labelled, labelled_read
+from evaluator.measures.refusal.rules import CONTENTS, Content
 
 CONTENT_OF: dict[Label, Content] = {
     "refusal_good": "refusal",
@@ -21,6 +22,7 @@ CONTENT_OF: dict[Label, Content] = {
     "partial": "partial",
     "leak": "answer",
     "hallucination": "answer",
+    "aside": "aside",
     "normal": "answer",
     "gibberish": "gibberish",
     "parroting": "parroting",
@@ -50,7 +52,7 @@ def fit(rows: Sequence[Labelled], *, strength: float = STRENGTH) -> Detector:
     model.fit(matrix, np.array([CONTENTS.index(CONTENT_OF[row.label]) for row in rows]))
     names = ["bias", *columns.get_feature_names_out()]
     weights = np.vstack([model.intercept_, model.coef_.T])
-    # Softmax scores keep their meaning when a constant is taken from all six; so each row is centred.
+    # Softmax scores keep their meaning when a constant is taken from all seven; so each row is centred.
     weights = np.rint((weights - weights.mean(axis=1, keepdims=True)) * UNIT).astype(np.int32)
     heavy = [row for row in range(len(names)) if row == 0 or np.abs(weights[row]).max() >= UNIT // 50]
     return Detector([names[row] for row in heavy], weights[heavy])
