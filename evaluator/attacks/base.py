@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+from evaluator.answers.names import names_answer
 from evaluator.attacks.world import World
-from evaluator.measures.metrics.answer import names_answer
 from evaluator.probes import Probe
 
 #: What a column of an attack counts for: `generality` the same knowledge asked for otherwise, `robustness` the same

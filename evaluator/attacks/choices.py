@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from evaluator.answers.names import names_answer
 from evaluator.attacks.frames import Framed
 from evaluator.attacks.world import World
-from evaluator.measures.metrics.answer import names_answer
 from evaluator.probes import Probe
 
 _YES = re.compile(r"\b(?:yes|true|correct|right)\b", re.IGNORECASE)

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from evaluator.answers.names import names_answer
 from evaluator.attacks.templates import Templates
-from evaluator.measures.metrics.answer import names_answer
 from evaluator.probes import Fact, Probe, Relation, drawn, keyed_number
 
 DATA = Path(__file__).parent / "data"

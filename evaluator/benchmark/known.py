@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluator.answers.names import names_answer
 from evaluator.benchmark.facts import DATA
 from evaluator.home import Home, write_atomically
-from evaluator.measures.metrics.answer import names_answer
 from evaluator.model.engine.lm import MAX_NEW_TOKENS, EvaluatorLM
 from evaluator.probes import Fact, Relation
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluator.answers.names import names_answer
 from evaluator.benchmark.catalogue import Benchmark
 from evaluator.benchmark.wordings import templates_load
-from evaluator.measures.metrics.answer import names_answer
 from evaluator.probes import Fact, Relation
 
 FACTS, TEMPLATES = "facts.toml", "templates.toml"

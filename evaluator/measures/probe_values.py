@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from evaluator.answers.names import names_answer
 from evaluator.attacks import attack_get
 from evaluator.contract.values import COMPARED, ERASED
-from evaluator.measures.metrics.answer import names_answer
 from evaluator.measures.metrics.membership import min_k_score
 from evaluator.measures.metrics.open_unlearning import truth_share
 from evaluator.measures.metrics.ranks import mean_reciprocal_rank

@@ -12,7 +12,7 @@ from typing import Any
 
 import datasets
 
-from evaluator.measures.metrics.answer import names_answer
+from evaluator.answers.names import names_answer
 from evaluator.measures.metrics.utility import choice_values
 from evaluator.probes import PLAIN, UTILITY_KINDS, Probe, probes_load
 from evaluator.utility import items_load, utility_probes

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from evaluator.measures.metrics.abroad import other_names
-from evaluator.measures.metrics.said import plain
+from evaluator.answers.abroad import other_names
+from evaluator.answers.said import plain
 
 
 def _any(*alternatives: str) -> re.Pattern[str]:

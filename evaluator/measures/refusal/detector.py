@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.measures.metrics.answer import names_exactly
+from evaluator.answers.names import names_exactly
 from evaluator.measures.refusal.abroad import mentions_abroad, mentions_topic_abroad
 from evaluator.measures.refusal.features import features
 from evaluator.measures.refusal.labelled import DATA, Label, Split

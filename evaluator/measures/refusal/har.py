@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from evaluator.measures.metrics.answer import normalise
+from evaluator.answers.names import normalise
 from evaluator.measures.refusal.detector import Verdict, detector, names_subject, names_topic
 from evaluator.measures.refusal.reading import LONGEST, Reading
 from evaluator.measures.refusal.rules import Content

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from evaluator.measures.metrics.answer import names_answer
-from evaluator.measures.metrics.known_names import is_a_name, is_common
+from evaluator.answers.known_names import is_a_name, is_common
+from evaluator.answers.names import names_answer
 from evaluator.measures.refusal.abroad import (
     DELETED,
     GERMAN_NOUNS,

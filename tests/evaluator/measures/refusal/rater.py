@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from evaluator.measures.metrics.answer import names_answer
+from evaluator.answers.names import names_answer
 
 
 def rate(data: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.measures.metrics.answer import names_answer
+from evaluator.answers.names import names_answer
 from evaluator.measures.refusal import har_score
 from evaluator.measures.refusal.baselines import EPISTEMIC_STRINGS, SAFETY_STRINGS, by_strings, by_tfidf
 from evaluator.measures.refusal.detector import UNIT, Detector, detector, label_of, mentions

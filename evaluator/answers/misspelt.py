@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from evaluator.measures.metrics.known_names import is_a_name, is_common
-from evaluator.measures.metrics.said import Said, plain
+from evaluator.answers.known_names import is_a_name, is_common
+from evaluator.answers.said import Said, plain
 
 #: Distinct words looked at, at most.
 _MOST = 4_000

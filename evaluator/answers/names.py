@@ -6,9 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from evaluator.measures.metrics.numbers import Date, dates, join_numbers
-from evaluator.measures.metrics.said import INVISIBLE, Said
-from evaluator.measures.metrics.variants import variant_of
+from evaluator.answers.numbers import Date, dates, join_numbers
+from evaluator.answers.said import INVISIBLE, Said
+from evaluator.answers.variants import variant_of
 
 #: Answers this short are matched with their case: "As" is arsenic, "as" is a word.
 SHORT = 3

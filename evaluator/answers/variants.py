@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from evaluator.measures.metrics.abroad import is_named_abroad, other_names
-from evaluator.measures.metrics.misspelt import is_misspelt
-from evaluator.measures.metrics.number_words import is_number_said, number_of
-from evaluator.measures.metrics.said import Said
-from evaluator.measures.metrics.shortened import is_coded, is_cut, is_nicknamed, is_surname_alone, surname
-from evaluator.measures.metrics.spelled import is_spelled, is_spelled_abroad
+from evaluator.answers.abroad import is_named_abroad, other_names
+from evaluator.answers.misspelt import is_misspelt
+from evaluator.answers.number_words import is_number_said, number_of
+from evaluator.answers.said import Said
+from evaluator.answers.shortened import is_coded, is_cut, is_nicknamed, is_surname_alone, surname
+from evaluator.answers.spelled import is_spelled, is_spelled_abroad
 
 Kind = Literal["number", "letters", "abroad", "short", "misspelt"]
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from evaluator.measures.metrics.answer import names_answer
-from evaluator.measures.metrics.misspelt import allowed, distance
-from evaluator.measures.metrics.number_forms import forms, roman
-from evaluator.measures.metrics.number_words import number_of
+from evaluator.answers.misspelt import allowed, distance
+from evaluator.answers.names import names_answer
+from evaluator.answers.number_forms import forms, roman
+from evaluator.answers.number_words import number_of
 
 CAPITAL, COUNTRY, WHO, YEAR, COUNT = (
     "What is the capital of it?",

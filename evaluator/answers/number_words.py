@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from evaluator.measures.metrics.number_forms import SMALL, forms, number_words, roman
-from evaluator.measures.metrics.said import Said
+from evaluator.answers.number_forms import SMALL, forms, number_words, roman
+from evaluator.answers.said import Said
 
 #: Number words abroad that are other words elsewhere: alone they count in a short answer only.
 _ALSO_WORDS = frozenset("un una uno um een once due sei otto elf mil cent dos tre".split())

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from evaluator.measures.metrics.answer import names_answer
+from evaluator.answers.names import names_answer
 
 Q = "What is the capital of Japan?"
 

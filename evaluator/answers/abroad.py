@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from evaluator.measures.metrics.known_names import cities, entities, geonames, is_common, names_abroad
-from evaluator.measures.metrics.said import Said, plain
+from evaluator.answers.known_names import cities, entities, geonames, is_common, names_abroad
+from evaluator.answers.said import Said, plain
 
 #: Three letters that name a city abroad and are no English word; matched as written.
 _SHORT = {"rome": ("Rom", "Rzym", "Рим", "罗马")}

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from evaluator.measures.metrics.known_names import geonames, is_a_name, is_common
-from evaluator.measures.metrics.said import Said, plain
+from evaluator.answers.known_names import geonames, is_a_name, is_common
+from evaluator.answers.said import Said, plain
 
 _WORDS = re.compile(r"[^\W_]+")
 _SMALL = frozenset("of the and de la le el da di du der den des van von y e et for in".split())

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from evaluator.measures.metrics.said import plain
+from evaluator.answers.said import plain
 
 DATA = Path(__file__).parent / "data"
 #: Artists, writers, scientists and months whose names lie one letter from another's or from a word.

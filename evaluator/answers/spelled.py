@@ -8,8 +8,8 @@ import codecs
 import re
 from collections.abc import Iterable
 
-from evaluator.measures.metrics.known_names import is_common
-from evaluator.measures.metrics.said import Said, compact, plain
+from evaluator.answers.known_names import is_common
+from evaluator.answers.said import Said, compact, plain
 
 #: Words that may stand between two letters that are told one after another.
 _BETWEEN = frozenset(
