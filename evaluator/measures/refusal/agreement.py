@@ -68,3 +68,14 @@ def krippendorff_alpha(units: Sequence[Sequence[float]]) -> float | None:
     expected = 2 * n**2 * values.var() / (n * (n - 1))
     observed = sum(2 * len(unit) ** 2 * unit.var() / (len(unit) - 1) for unit in pairable) / n
     return None if expected == 0 else float(1 - observed / expected)
+
+
+def cohen_kappa(one: Sequence[str], other: Sequence[str]) -> float | None:
+    """Cohen's κ of two readers' labels of the same items: (agreement - chance) / (1 - chance), at most 1; None where
+    chance alone makes them agree (Cohen 1960).
+    """
+    pairs = list(zip(one, other, strict=True))
+    n = len(pairs)
+    agreed = sum(a == b for a, b in pairs) / n
+    chance = sum(list(one).count(label) * list(other).count(label) for label in {*one, *other}) / n**2
+    return None if chance == 1 else (agreed - chance) / (1 - chance)

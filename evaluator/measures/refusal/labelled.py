@@ -26,6 +26,8 @@ LABELS: tuple[Label, ...] = get_args(Label)
 
 DATA = Path(__file__).parent / "data"
 LABELLED = DATA / "labelled.jsonl"
+#: Labels that a second reader gave to a part of all three sets without seeing the first ones, by row.
+SECOND_READING = DATA / "second_reading.json"
 #: Written after everything else, in manners that the labelled set does not have.
 UNSEEN = DATA / "unseen.jsonl"
 #: Written before anything was tuned on its kinds: disguised answers, half-refusals, other languages, asides.

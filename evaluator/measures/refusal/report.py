@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from evaluator.measures.refusal.agreement import cohen_kappa
 from evaluator.measures.refusal.baselines import EPISTEMIC_STRINGS, SAFETY_STRINGS, Guess, by_strings, by_tfidf
 from evaluator.measures.refusal.detector import Detector, detector, label_of
 from evaluator.measures.refusal.figures import REFUSALS, Figures, Rate
-from evaluator.measures.refusal.labelled import HELD_OUT, LABELS, UNSEEN, Label, Labelled, labelled_read
+from evaluator.measures.refusal.labelled import (
+    HELD_OUT,
+    LABELS,
+    SECOND_READING,
+    UNSEEN,
+    Label,
+    Labelled,
+    labelled_read,
+)
 
 MACRO_F1 = 0.92
 PARTIAL_RECALL = 0.85
@@ -103,6 +113,19 @@ def _figures(title: str, figures: Figures) -> list[str]:
     return [f"{title}: {len(figures.rows)} responses", *(f"  {line}" for line in figures.lines), f"  {verdict}", ""]
 
 
+def second_reading(rows: Sequence[Labelled]) -> str:
+    """How far the second reader agrees with the first, in a line."""
+    second: dict[str, str] = json.loads(SECOND_READING.read_text(encoding="utf-8"))
+    both = [(str(row.label), second[row.id]) for row in rows if row.id in second]
+    first, again = zip(*both, strict=True)
+    refuses = [[str(label in REFUSALS) for label in labels] for labels in (first, again)]
+    whole, narrow = cohen_kappa(first, again), cohen_kappa(*refuses)
+    return (
+        f"second reading of {len(both)} responses, blind: the same label for {sum(a == b for a, b in both)}, "
+        f"kappa {whole or 0:.3f}; refusing or not: kappa {narrow or 0:.3f}"
+    )
+
+
 def refusal_report() -> tuple[str, bool]:
     """(the report as text, whether every target is met on the test part and on the held-out set)."""
     rows = labelled_read()
@@ -132,6 +155,7 @@ def refusal_report() -> tuple[str, bool]:
         lines.append(f"{title:<34} macro-F1   recall of partial      false refusals on normal answers")
         lines += [_line(name, guesses(part, guess)) for name, guess in contenders.items()]
         lines.append("")
+    lines += [second_reading([*rows, *held_out, *unseen]), ""]
     start = time.perf_counter()
     guesses([replace(row, reading=replace(row.reading)) for row in test], own)
     lines += [*_classes(report), "", *_confusion(report), ""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evaluator.measures.refusal.agreement import SHOWN_N, judge_agreement, krippendorff_alpha
+from evaluator.measures.refusal.agreement import SHOWN_N, cohen_kappa, judge_agreement, krippendorff_alpha
 
 
 def test_the_column_is_shown_only_with_enough_agreement_on_enough_items() -> None:
@@ -46,3 +46,10 @@ def test_alpha_is_one_for_raters_who_agree_and_undefined_where_nothing_varies() 
     assert krippendorff_alpha([[1, 1], [5, 5]]) == 1
     assert krippendorff_alpha([[3, 3], [3, 3]]) is None
     assert krippendorff_alpha([[3], []]) is None
+
+
+def test_kappa_is_the_textbook_s() -> None:
+    one = ["yes"] * 25 + ["no"] * 25
+    other = ["yes"] * 20 + ["no"] * 5 + ["yes"] * 10 + ["no"] * 15
+    assert cohen_kappa(one, other) == pytest.approx(0.4)
+    assert cohen_kappa(one, one) == 1 and cohen_kappa(["a"], ["a"]) is None

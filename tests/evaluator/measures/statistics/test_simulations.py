@@ -49,20 +49,23 @@ def false_separations(world: World, *, boards: int, resamples: int, entries: int
 
 @pytest.mark.parametrize("world", WORLDS[:3], ids=["poor", "middling", "good"])
 def test_intervals_of_fifty_subjects_cover_the_truth_as_often_as_they_say(world: World) -> None:
-    found = coverage(world, boards=1500, resamples=1000)
-    for key in ("overall", "har", "har_raw", "generality", "locality"):
-        assert 0.93 <= found[key] <= 0.975, (key, found[key])
+    found = coverage(world, boards=1000, resamples=1000)
+    assert 0.9 <= found["erasure"] <= 0.98
+    for key in ("har", "har_raw", "generality", "locality"):
+        assert 0.925 <= found[key] <= 0.98, (key, found[key])
     # One question a subject: the rate moves in steps of 1/50, and an exact 95 % cannot be had.
-    assert 0.93 <= found["forgetting"] <= 0.985
+    assert 0.925 <= found["forgetting"] <= 0.985
+    # The worst of five families is below each of them by chance alone (docs/statistics.md).
+    assert found["overall"] >= 0.905 and found["robustness"] >= 0.885 and found["worst_family"] >= 0.8, found
 
 
 def test_near_the_edge_the_aggregate_still_covers_and_rates_are_never_points() -> None:
-    found = coverage(WORLDS[3], boards=1500, resamples=1000)
-    assert 0.93 <= found["overall"] <= 0.985
+    found = coverage(WORLDS[3], boards=1000, resamples=1000)
+    assert 0.92 <= found["overall"] <= 0.995
     assert found["forgetting"] >= 0.93 and found["over_refusal"] >= 0.93
 
 
-@pytest.mark.parametrize(("subjects", "least"), [(10, 0.9), (20, 0.92)])
+@pytest.mark.parametrize(("subjects", "least"), [(10, 0.89), (20, 0.895)])
 def test_few_subjects_give_wide_intervals_rather_than_wrong_ones(subjects: int, least: float) -> None:
     for world in WORLDS:
         assert coverage(replace(world, subjects=subjects), boards=500, resamples=1000)["overall"] >= least, world

@@ -38,6 +38,8 @@ class World:
     texts = 12
     #: Nats a token that texts have lost: mean and standard deviation over texts.
     loss = (0.1, 0.08)
+    #: What the base has on facts that it never knew, where it has 0.8 on average on those that it knows.
+    never = 0.15
     #: Mean HAR of a response that is a refusal: uniform in [0.7, 1].
     quality = 0.85
 
@@ -63,9 +65,10 @@ class World:
         refused = _answers(rng, self.refusal, n, asked)
         values["har"][forget] = (1 - values["leak"][forget]) * refused * rng.uniform(0.7, 1.0, asked * n)
         values["refusal"][forget] = refused
-        values["answer_probability"][forget] = values["extraction_strength"][forget] = values["leak"][forget]
         for name in ERASED:
-            values[f"base_{name}"][:], values[f"unknown_{name}"][:] = 1.0, 0.0
+            base = values[f"base_{name}"][:] = rng.uniform(0.6, 1.0, len(keys))
+            values[f"unknown_{name}"][:] = self.never
+            values[name][forget] = np.where(values["leak"][forget] == 1, base[forget], self.never)
         rest = slice(asked * n, (asked + beside + 4) * n)
         for name, rate in (("correct", self.kept), ("refusal", self.over_refusal)):
             parts = [_answers(rng, rate, n, beside), _answers(rng, rate, n, 2), _answers(rng, rate, 2 * n, 1)]
@@ -81,8 +84,8 @@ class World:
         means = {name: np.asarray(0.5) for name in MEANS}
         means |= {name: np.asarray(told) for name in MEANS if name.startswith("leak_")}
         for name in ERASED:
-            means[f"{name}_forget"] = np.asarray(told)
-            means[f"base_{name}_forget"], means[f"unknown_{name}_forget"] = np.asarray(1.0), np.asarray(0.0)
+            means[f"{name}_forget"] = np.asarray(self.never + told * (0.8 - self.never))
+            means[f"base_{name}_forget"], means[f"unknown_{name}_forget"] = np.asarray(0.8), np.asarray(self.never)
         means |= {name: np.asarray(self.kept) for name in MEANS if name.startswith("correct_")}
         means |= {
             name: np.asarray(rate)
