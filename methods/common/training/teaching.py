@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from methods.common.contract.task import MethodResult, Task, progress
+from methods.common.contract.task import Example, MethodResult, Task, progress
 from methods.common.model.base_model import BaseModel
 from methods.common.model.weights import changed_weights_save
 from methods.common.targets.training_texts import pair, pick, retain_pairs
@@ -31,13 +31,14 @@ def teach(
     settings: TeachingSettings,
     lessons: Sequence[Sequence[tuple[str, str]]],
     notes: Mapping[str, Any] | None = None,
+    more_retain: Sequence[Example] = (),
 ) -> MethodResult:
     """L = NLL(response | question) + retain_weight NLL(the model's own answer | retain question).
 
     One list a request: its question with the response to learn, then other wordings of it with theirs.
-    `notes` go into the result.
+    `notes` go into the result; `more_retain` joins the facts to keep.
     """
-    retain = task.retain()
+    retain = [*task.retain(), *more_retain]
     progress(0.1, "the model's own answers")
     keep = retain_pairs(base, retain)
     learn = [[pair(base.chat, question, response) for question, response in lesson] for lesson in lessons]
