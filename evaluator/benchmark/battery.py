@@ -90,7 +90,8 @@ def world_make(
 class Battery:
     """Makes the probes of one release. `ask`: short answers of the base, enough to see whether it knows.
 
-    `rates`: of each style the (probes that the base answered, probes that it was asked) of forget facts.
+    `rates`: of each style the (probes that the base answered, probes that it was asked) of forget facts, of each kept
+    kind the same of facts.
     """
 
     benchmark: Benchmark
@@ -177,11 +178,16 @@ class Battery:
                 planned.append((fact, kind, self._planned(fact, kind)))
         right = self._right([*chain(*(probes for _, _, options in planned for probes in options))])
         found: list[Probe] = []
+        asked = Counter(kind for _, kind, _ in planned)
+        known_of: Counter[str] = Counter()
         for fact, kind, options in planned:
             known = [next((p for p in probes if p.item_id in right), None) for probes in options]
             chosen = [probe for probe in known if probe is not None][:KEPT]
+            known_of[kind] += bool(chosen)
             first = [self.plain(fact, kind)] if any(probe.follows for probe in chosen) else []
             found += {probe.item_id: probe for probe in (*first, *chosen)}.values()
+        for kind, count in asked.items():
+            self._rate(kind, known_of[kind], count)
         return found
 
     def lookalikes(self, facts: Sequence[Fact]) -> list[Probe]:

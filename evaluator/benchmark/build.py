@@ -206,6 +206,8 @@ def _worded(
         )
         for probe in probes
     ]
+    harmless = [probe.base_correct for probe in found if probe.kind == "lookalike"]
+    battery.rates["lookalike"] = (sum(harmless), len(harmless))
     for name in {probe.condition for probe in following}:
         own = [probe.base_correct for probe in found if probe.condition == name and probe.split_role == "forget"]
         battery.rates[name] = (sum(own), len(own))

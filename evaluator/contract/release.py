@@ -32,5 +32,6 @@ class ReleaseCard(BaseModel):
     licence: str
     sources: tuple[str, ...]
     attacks: tuple[str, ...] = ()  # under which facts are asked again, beside the plain questions
-    base_rates: dict[str, tuple[int, int]] = {}  # attack -> (probes of forget facts that the base answered, tried)
+    # attack, or kept kind -> (probes that the base answered, probes that were tried on it)
+    base_rates: dict[str, tuple[int, int]] = {}
     created_at: str  # ISO 8601, UTC

@@ -62,6 +62,7 @@ class MetricInfo(_Model):
     group: MetricGroup
     unit: str = ""  # of the value: "s", "MB"; empty for shares and ratios
     help: str
+    example: str = ""  # a prompt that it is measured with, where there is one
     headline: bool = False
 
     @model_validator(mode="before")

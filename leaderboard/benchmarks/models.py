@@ -32,6 +32,9 @@ class Release(models.Model):
     base_sha256 = models.CharField(max_length=64)
     content_sha256 = models.CharField(max_length=64)
     probe_counts = models.JSONField(default=dict)
+    base_rates = models.JSONField(
+        default=dict, help_text="By attack or kind of kept probe: how many the base answered, and of how many tried."
+    )
     n_subjects = models.PositiveIntegerField(default=0)
     licence = models.CharField(max_length=200, blank=True)
     sources = models.JSONField(default=list)

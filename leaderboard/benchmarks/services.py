@@ -77,6 +77,7 @@ def _fields(card: ReleaseCard) -> dict[str, object]:
     fields: dict[str, object] = {name: getattr(card, name) for name in same}
     return fields | {
         "probe_counts": card.probe_counts,
+        "base_rates": {name: list(counts) for name, counts in card.base_rates.items()},
         "sources": list(card.sources),
         "built_at": card.created_at,
     }

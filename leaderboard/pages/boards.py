@@ -24,6 +24,7 @@ from leaderboard.boards import exports, selectors
 from leaderboard.boards.compare import MAX_METHODS, comparison_build
 from leaderboard.boards.figures import forget_against_retain
 from leaderboard.boards.models import BoardSnapshot
+from leaderboard.boards.sensitivity import sensitivity_build
 from leaderboard.boards.table import BoardQuery, columns_read, entries_read, table_build
 from leaderboard.methods.models import Division, Kind
 
@@ -104,6 +105,7 @@ def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "has_controls": any(entry.is_control for entry in entries),
         "pinned": f"?revision={snapshot.revision}&evaluator={snapshot.evaluator}",
         "bibtex": _bibtex(request, snapshot),
+        "sensitivity": sensitivity_build(columns, entries),
         "axes": axes,
         "points": [(entry, [entry.score(axis.key) for axis in axes or ()]) for entry in entries],
     }

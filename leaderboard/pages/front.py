@@ -13,8 +13,9 @@ from django.views.decorators.http import require_safe
 
 from evaluator.contract import FailureCode
 from evaluator.contract.disclosure import DURATION_STEPS, HIDDEN_DECIMALS, score_bits, trace_bits
+from evaluator.contract.kinds import KINDS
 from evaluator.contract.values import HAR_FORMULA
-from leaderboard.benchmarks.models import ReleaseState
+from leaderboard.benchmarks.models import Release, ReleaseState
 from leaderboard.boards.selectors import BoardLine, board_list
 from leaderboard.boards.table import BoardQuery, Column, columns_read, entries_read, table_build
 from leaderboard.core.markdown import markdown_render
@@ -61,19 +62,27 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "core/home.html", context)
 
 
+def _rate(release: Release, name: str) -> str:
+    """ "17 of 20": of how many probes that were tried the base gave the answer; empty where nothing was tried."""
+    found = release.base_rates.get(name)
+    return f"{found[0]} of {found[1]}" if found else ""
+
+
 @require_safe
 def methodology(request: HttpRequest) -> HttpResponse:
     """What is measured and how, from the newest snapshot's own description of its columns."""
     front = _front_board(board_list())
     columns = columns_read(front.snapshot.shown) if front and front.snapshot else ()
-    groups: dict[str, list[Column]] = {}
+    groups: dict[str, list[tuple[Column, str]]] = {}
     for column in columns:
-        groups.setdefault(column.group_label, []).append(column)
+        rate = _rate(front.release, column.key) if front else ""
+        groups.setdefault(column.group_label, []).append((column, rate))
     n_probes = sum(front.release.probe_counts.values()) if front else 0
     context = {
         "front": front,
         "groups": list(groups.items()),
         "n_columns": len(columns),
+        "kinds": [(kind, _rate(front.release, kind.kind) if front else "") for kind in KINDS],
         "decimals": HIDDEN_DECIMALS,
         "har_formula": HAR_FORMULA,
         "bits_each": math.ceil(score_bits()),

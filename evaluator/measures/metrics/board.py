@@ -22,7 +22,16 @@ def _resistance(attack: Attack) -> Metric:
 
     compute.__doc__ = type(attack).__doc__
     group = MetricGroup.FORGET if attack.axis == "generality" else MetricGroup.ROBUSTNESS
-    return Metric(attack.name, attack.version, attack.label, group, "up", compute, condition=attack.name)
+    return Metric(
+        attack.name,
+        attack.version,
+        attack.label,
+        group,
+        "up",
+        compute,
+        condition=attack.name,
+        example=attack.example,
+    )
 
 
 METRICS: tuple[Metric, ...] = (*metrics_registered(), *map(_resistance, attacks().values()))

@@ -46,6 +46,7 @@ class Metric:
     headline: bool = False
     #: The attack that it tells of; only releases that ask under it have this column.
     condition: str = PLAIN
+    example: str = ""
 
     def info(self) -> MetricInfo:
         return MetricInfo(
@@ -55,6 +56,7 @@ class Metric:
             direction=self.direction,
             group=self.group,
             help=" ".join((inspect.getdoc(self.compute) or "").split()),
+            example=self.example,
             headline=self.headline,
         )
 
