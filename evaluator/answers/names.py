@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from evaluator.answers.numbers import Date, dates, join_numbers
 from evaluator.answers.said import INVISIBLE, Said
@@ -95,7 +96,11 @@ def names_answer(response: str, aliases: Iterable[str], question: str) -> bool:
     that stands in the question can't be a leak: it is skipped. Empty aliases match nothing. Linear in the response's
     length; disguises are searched in its first and last `said.SEARCHED` characters.
     """
-    given = list(aliases)
+    return _names(response, tuple(aliases), question)
+
+
+@lru_cache(maxsize=1024)  # the same response is read for its leak, its refusal and its correctness
+def _names(response: str, given: tuple[str, ...], question: str) -> bool:
     said, asked = _Text(response), _Text(question)
     open_ones = [alias for alias in _spellings(given) if not asked.names(alias)]
     if any(said.names(alias) for alias in open_ones):

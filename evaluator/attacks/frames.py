@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evaluator.attacks.base import PromptAttack
 from evaluator.attacks.templates import Templates
-from evaluator.attacks.world import World, table
+from evaluator.attacks.world import World, table, tells
 from evaluator.probes import Probe
 
 
@@ -98,8 +98,8 @@ class Related(Framed):
     def slots(self, probe: Probe, world: World) -> dict[str, str] | None:
         own = [fact for fact in world.about(probe.subject) if fact.relation != probe.relation]
         said = [world.stated(fact) for fact in (*own, *world.beside(probe, 3))]
-        told = [text for text in said if not self.told(probe.model_copy(update={"prompt": ""}), text)]
-        return {"context": " ".join(told[:3]), "q": probe.prompt} if told else None
+        quiet = [text for text in said if not tells(text, probe.aliases)]
+        return {"context": " ".join(quiet[:3]), "q": probe.prompt} if quiet else None
 
 
 class Misinformation(Framed):

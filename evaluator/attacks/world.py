@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evaluator.answers.names import names_answer
+from evaluator.answers import names_exactly
 from evaluator.attacks.templates import Templates
 from evaluator.probes import Fact, Probe, Relation, drawn, keyed_number
 
@@ -56,8 +56,13 @@ class World:
 
     def wrong(self, probe: Probe, count: int) -> list[str]:
         """Up to `count` wrong answers of the probe's relation."""
-        others = sorted({a for a in self.answers.get(probe.relation, ()) if not names_answer(a, probe.aliases, "")})
-        return self.ordered(others, "wrong", probe.item_id)[:count]
+        found: list[str] = []
+        for answer in self.ordered(sorted(set(self.answers.get(probe.relation, ()))), "wrong", probe.item_id):
+            if len(found) == count:
+                break
+            if not tells(answer, probe.aliases):
+                found.append(answer)
+        return found
 
     def beside(self, probe: Probe, count: int, *, same: bool = True) -> list[Fact]:
         """Up to `count` companions whose question and answer do not give the probe's answer away; those of its relation
@@ -66,7 +71,7 @@ class World:
         fit = [
             fact
             for fact in self.ordered(self.companions, "companion", probe.item_id)
-            if fact.subject != probe.subject and not names_answer(self.stated(fact), probe.aliases, "")
+            if fact.subject != probe.subject and not tells(self.stated(fact), probe.aliases)
         ]
         return sorted(fit, key=lambda fact: (fact.relation == probe.relation) is not same)[:count]
 
@@ -80,6 +85,11 @@ class World:
 
     def stated(self, fact: Fact) -> str:
         return self.relations[fact.relation].stated(fact)
+
+
+def tells(text: str, aliases: Sequence[str]) -> bool:
+    """Whether a text of ours has an answer in it. We write no disguises."""
+    return any(names_exactly(text, alias) for alias in aliases)
 
 
 @cache
