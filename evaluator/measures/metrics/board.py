@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from evaluator.attacks import Attack, attacks
 from evaluator.contract import MetricGroup, MetricInfo
-from evaluator.measures.metrics.axes import MEANS, harmonic_mean, leak_under
+from evaluator.measures.metrics.aggregates import harmonic_mean
+from evaluator.measures.metrics.axes import MEANS, leak_under
 from evaluator.measures.metrics.deviation import FloatArray
 from evaluator.measures.metrics.registry import Mean, Means, Metric, metrics_registered
 from evaluator.probes import PLAIN

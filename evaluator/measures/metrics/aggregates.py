@@ -1,0 +1,52 @@
+"""How means and parts become one number: harmonic means, and what to do where one was not run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from evaluator.measures.metrics.deviation import FloatArray
+
+#: Parts that not every entry or release has.
+OPTIONAL = frozenset({"robustness", "erasure"})
+
+
+def harmonic_mean(*values: FloatArray) -> FloatArray:
+    """Harmonic mean; 0 wherever one value is 0."""
+    stacked = np.stack([np.asarray(v, dtype=np.float64) for v in values])
+    low = stacked.min(axis=0)
+    with np.errstate(divide="ignore"):
+        mean = len(values) / (1.0 / np.where(stacked <= 0, np.nan, stacked)).sum(axis=0)
+    return np.where(low <= 0, 0.0, np.where(np.isnan(low), np.nan, mean))
+
+
+def mean_of_present(values: Sequence[FloatArray]) -> FloatArray:
+    """Mean of those that were run; NaN where none was."""
+    stacked = np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values)))
+    count = (~np.isnan(stacked)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(count > 0, np.nansum(stacked, axis=0) / np.maximum(count, 1), np.nan))
+
+
+def least_of_present(values: Sequence[FloatArray]) -> FloatArray:
+    """The smallest of those that were run; NaN where none was."""
+    stacked = np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values)))
+    found = np.where(np.isnan(stacked), np.inf, stacked).min(axis=0)
+    return np.asarray(np.where(np.isinf(found), np.nan, found))
+
+
+def whole_of(parts: Mapping[str, FloatArray | float], *, but: str = "") -> FloatArray:
+    """The official aggregate of the parts, by key: their harmonic mean, 0 where one is 0. A part of `OPTIONAL` that was
+    not run is left out, and so is `but`; where any other was not run, there is none.
+    """
+    arrays = {key: np.asarray(value, dtype=np.float64) for key, value in parts.items() if key != but}
+    stacked = np.stack(np.broadcast_arrays(*arrays.values()))
+    optional = np.array([key in OPTIONAL for key in arrays])
+    run = ~np.isnan(stacked)
+    lacking = (~run[~optional]).any(axis=0)
+    zero = (run & (stacked <= 0)).any(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(run, 1.0 / np.where(stacked > 0, stacked, np.nan), 0.0).sum(axis=0)
+        mean = run.sum(axis=0) / inverse
+    return np.asarray(np.where(lacking, np.nan, np.where(zero, 0.0, mean)))
