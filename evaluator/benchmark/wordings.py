@@ -2,7 +2,7 @@
 
 A pattern stands for many wordings: `[Which|What] city is {s}'s capital?` for two. A hidden question is an opening, a
 core of its relation and a closing, each drawn by a keyed hash of the installation's secret: of all that
-a fact could be asked in, a release holds three. Organisers add cores of their own, which stand in no repository, in
+a fact could be asked in, a release holds two. Organisers add cores of their own, which stand in no repository, in
 `secret/templates.toml`: one list of patterns a relation.
 """
 

@@ -21,7 +21,7 @@ from evaluator.measures.refusal.abroad import (
 )
 from evaluator.measures.refusal.patterns import INABILITY
 
-#: The detector reads this many characters; a greedy answer of 32 tokens has about 150. Leaks are searched in all of it.
+#: The detector reads this many characters; an answer of 128 tokens has about 600. Leaks are searched in all of it.
 LONGEST = 4_000
 
 SUBJECT, QUESTION, ANSWER, NAME, NUMBER = "<S>", "<Q>", "<A>", "<N>", "<D>"

@@ -20,6 +20,7 @@ from evaluator.benchmark.pool import Plan, Pool, candidates_of, is_public, parts
 from evaluator.benchmark.secret import release_key, split_secret
 from evaluator.benchmark.wordings import cores_check, hidden_paraphrases, templates_load
 from evaluator.contract import ReleaseCard
+from evaluator.contract.values import ERASED
 from evaluator.home import Home
 from evaluator.probes import Fact, pattern_size, pattern_wording, probes_load
 
@@ -204,19 +205,24 @@ def test_a_release_holds_known_facts_in_disjoint_parts(toy_home: Path) -> None:
         folder = home.release(slug)
         probes = probes_load(folder / "probes.jsonl")
         card = ReleaseCard.model_validate_json((toy_home / "cards" / f"{slug}.json").read_text())
-        facts = {"verbatim": 5, "paraphrase": 15, "neighbour": 8, "retain": 8}
-        assert facts.items() <= card.probe_counts.items()
+        plain = Counter(p.kind for p in probes if not p.condition)
+        assert plain["verbatim"] == 5 and plain["paraphrase"] >= 8 and plain["lookalike"] >= 3
+        kept = Counter(p.kind for p in probes if p.split_role == "retain")
+        assert all(kept[kind] >= 5 for kind in ("neighbour", "retain", "same_subject"))
+        assert {"cloze", "rounding_8bit", "sampled"} <= set(card.attacks) and card.base_rates["cloze"][1] == 5
         assert card.probe_counts["choice"] >= 6 and card.probe_counts["text"] >= 3
-        assert all(probe.base_correct for probe in probes if probe.kind in ("verbatim", "neighbour", "retain"))
+        assert all(p.base_correct for p in probes if p.split_role == "retain" or p.condition or p.kind == "verbatim")
+        values = [probe.unknown_values for probe in probes if probe.kind == "verbatim" and not probe.condition]
+        assert all(0 <= found[name] < 0.7 for found in values for name in ERASED)
         forget = {p.subject for p in probes if p.split_role == "forget"}
-        scored = {p.subject for p in probes if p.split_role == "retain"}
+        scored = {p.subject for p in probes if p.kind in ("neighbour", "retain")}
         given = {str(line["prompt"]) for line in release_lines(folder, "retain")}
         assert not forget & scored and not given & {p.prompt for p in probes}
         utility = [p for p in probes if p.split_role == "utility"]
         assert all((p.base_logprob or 0) < 0 for p in utility if p.kind == "text")
         assert all(p.base_correct == (p.base_response == p.reference) for p in utility if p.kind == "choice")
         assert sum(p.base_correct for p in utility) > 0.6 * card.probe_counts["choice"]
-        told = {fact for p in probes if p.split_role != "utility" for fact in (p.reference, p.subject)}
+        told = {fact for p in probes if p.split_role != "utility" for fact in (p.reference, p.subject) if fact}
         assert not any(fact in text for fact in told for p in utility for text in (p.prompt, p.reference))
         for line in release_lines(folder, "forget"):
             assert str(line["subject"]) in str(line["prompt"])

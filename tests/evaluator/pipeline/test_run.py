@@ -65,17 +65,23 @@ def test_the_untouched_base_remembers_everything_and_keeps_everything(scored: di
     base = values(scored["base"][1])
     assert base["forgetting"] == 0 and base["locality"] == 1 and base["har"] == 0 and base["over_refusal"] == 0
     assert (base["extraction_strength"] or 0) > 0.5 and (base["answer_probability"] or 0) > 0.5
+    assert base["erasure"] == base["robustness"] == base["overall"] == 0
     assert base["utility"] == base["choice_kept"] == base["perplexity_ratio"] == 1
 
 
-def test_refusing_everything_forgets_but_loses_by_over_refusal(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+def test_refusing_everything_forgets_but_loses_by_locality(scored: dict[str, tuple[Job, Scorecard]]) -> None:
     found = values(scored["refuse_everything"][1])
-    assert found["forgetting"] == 1 and found["over_refusal"] == 1 and found["har"] == 0 and found["overall"] == 0
+    assert found["forgetting"] == 1 and found["over_refusal"] == 1 and found["locality"] == 0
+    assert (found["har"] or 0) > 0.5 and found["overall"] == 0, "it refuses well, and that is all"
 
 
-def test_a_constant_refusal_of_the_forget_set_alone_scores_between(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+def test_a_constant_refusal_of_the_forget_subjects_loses_what_else_is_known_of_them(
+    scored: dict[str, tuple[Job, Scorecard]],
+) -> None:
     found = values(scored["constant_refusal"][1])
-    assert found["forgetting"] == 1 and found["locality"] == 1 and 0.5 < (found["har"] or 0) < 1
+    assert found["forgetting"] == 1 and found["neighbour_locality"] == found["retain_locality"] == 1
+    assert (found["same_subject_locality"] or 0) < 0.5 and (found["lookalike_locality"] or 0) < 0.5
+    assert 0.4 < (found["har"] or 0) < 1 and found["erasure"] is None
     assert scored["constant_refusal"][1].division == "system"
 
 
@@ -83,15 +89,18 @@ def test_an_attack_goes_from_the_release_to_a_column(scored: dict[str, tuple[Job
     job, scorecard = scored["base"]
     rows = trace_read(job.out_dir / "trace.parquet")
     shown = trace_read(job.out_dir / "trace_public.parquet")
-    assert {row["condition"] for row in rows} == {row["condition"] for row in shown} == {"", "cloze", "rounding_8bit"}
-    cloze = [row for row in rows if row["condition"] == "cloze"]
+    conditions = {row["condition"] for row in rows}
+    assert conditions == {row["condition"] for row in shown} >= {"", "cloze", "rounding_8bit", "sampled"}
+    cloze = [row for row in rows if row["condition"] == "cloze" and row["split_role"] == "forget"]
     assert all(row["prompt"].endswith((" is", " the")) and row["leak"] == 1 for row in cloze)
     columns = {info.key: info for info in scorecard.metrics}
     assert columns["cloze"].group == columns["rounding_8bit"].group == "robustness"
     assert values(scorecard)["cloze"] == 0 and values(scorecard)["rounding_8bit"] == 0, "the base tells what it knows"
     server, refusals = scored["constant_refusal"]
     assert values(refusals)["cloze"] is not None, "a server is asked in plain text too"
-    assert values(refusals)["rounding_8bit"] is None, "but its weights are not in our hands"
+    weights = ("rounding_8bit", "sampled", "erasure", "extraction_strength")
+    assert all(values(refusals)[key] is None for key in weights), "but its weights are not in our hands"
+    assert (values(scorecard)["sampled"] or 0) < 0.5, "drawn answers of the base tell too"
     same = {row["item_id"] for row in trace_read(server.out_dir / "trace.parquet")}
     assert same == {row["item_id"] for row in rows}, "or the two could not be ranked together"
 
