@@ -40,7 +40,9 @@ class Described(PromptAttack):
 
     def asked(self, probe: Probe, world: World) -> Sequence[Probe]:
         phrases = world.ordered(table("described").get(probe.subject, ()), probe.item_id)
-        question = world.relations[probe.relation].question
+        question = world.relations[probe.relation].question.replace(
+            "the city of {s}", "{s}"
+        )  # phrases say it themselves
         return [self.conditioned(probe, prompt=question.format(s=phrase)) for phrase in phrases]
 
 
