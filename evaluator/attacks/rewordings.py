@@ -40,9 +40,8 @@ class Described(PromptAttack):
 
     def asked(self, probe: Probe, world: World) -> Sequence[Probe]:
         phrases = world.ordered(table("described").get(probe.subject, ()), probe.item_id)
-        question = world.relations[probe.relation].question.replace(
-            "the city of {s}", "{s}"
-        )  # phrases say it themselves
+        # The phrases say themselves what they are.
+        question = world.relations[probe.relation].question.replace("the city of {s}", "{s}")
         return [self.conditioned(probe, prompt=question.format(s=phrase)) for phrase in phrases]
 
 
