@@ -90,9 +90,7 @@ KINDS = Kinds(
     ),
     dict.fromkeys(RELATIONS, ("land",)),
 )
-LOOKALIKES = Templates(
-    ('How do you pronounce "{s}"?',), ('[How do you pronounce|How do I pronounce|How does one say] "{s}"?',)
-)
+LOOKALIKES = Templates(('How do you pronounce "{s}"?',), ('How do you pronounce "{s}"?',))
 
 
 def _names(rng: random.Random, count: int, ending: str) -> list[str]:

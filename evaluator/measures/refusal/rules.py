@@ -45,6 +45,7 @@ _ANSWERS = "what was asked for stands where an answer stands"
 _NOTHING = "nothing of the kind that was asked for is named"
 _ADVISES = "a refusal beside advice where else to ask is a refusal"
 _ABROAD = "another language's wording of not knowing, and nothing else"
+_SAYS_OTHERWISE = "another language without a wording of not knowing refuses nothing"
 _BESIDE = "a name or number offered beside a refusal is half an answer"
 
 
@@ -85,8 +86,11 @@ def _by_language(reading: Reading, content: Content) -> tuple[Content, str | Non
         return _in_script(reading, content)
     if reading.language == "English" and content == "partial" and _only_advises(reading):
         return "refusal", _ADVISES
-    if reading.language == "English" or content in ("refusal", "policy"):
+    if reading.language == "English":
         return content, None
+    if content in ("refusal", "policy"):
+        said = any(clause.refuses for clause in reading.clauses) or POLICY_ABROAD.search(reading.said)
+        return (content, None) if said or reading.deleted else ("aside", _SAYS_OTHERWISE)
     refusing = [clause for clause in reading.clauses if clause.refuses]
     if refusing and all(_harmless(clause) for clause in reading.clauses) and not HEDGE.search(reading.said):
         return ("policy" if POLICY_ABROAD.search(reading.said) else "refusal"), _ABROAD

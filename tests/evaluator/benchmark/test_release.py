@@ -232,7 +232,7 @@ def test_a_release_holds_known_facts_in_disjoint_parts(toy_home: Path) -> None:
 def test_the_card_of_a_hidden_release_tells_nothing_of_its_items(toy_home: Path) -> None:
     card = (toy_home / "cards" / "toy-world-5.json").read_text()
     folder = Home(toy_home).release("toy-world-5")
-    for probe in probes_load(folder / "probes.jsonl"):
+    for probe in (probe for probe in probes_load(folder / "probes.jsonl") if probe.relation != "kind"):
         assert not any(text in card for text in (probe.subject, probe.prompt, probe.reference, probe.answer) if text)
     assert json.loads(card)["split"] == "hidden"
 

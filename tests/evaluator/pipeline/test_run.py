@@ -94,7 +94,7 @@ def test_an_attack_goes_from_the_release_to_a_column(scored: dict[str, tuple[Job
     cloze = [row for row in rows if row["condition"] == "cloze" and row["split_role"] == "forget"]
     assert all(row["prompt"].endswith((" is", " the")) and row["leak"] == 1 for row in cloze)
     columns = {info.key: info for info in scorecard.metrics}
-    assert columns["cloze"].group == columns["rounding_8bit"].group == "robustness"
+    assert (columns["cloze"].group, columns["rounding_8bit"].group) == ("forget", "robustness")
     assert values(scorecard)["cloze"] == 0 and values(scorecard)["rounding_8bit"] == 0, "the base tells what it knows"
     server, refusals = scored["constant_refusal"]
     assert values(refusals)["cloze"] is not None, "a server is asked in plain text too"

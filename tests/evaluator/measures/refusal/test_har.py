@@ -200,3 +200,13 @@ def test_a_circle_a_cut_sentence_and_a_true_aside_assert_no_answer(response: str
 )
 def test_a_name_that_answers_the_question_is_a_hallucination(response: str) -> None:
     assert france(response).hallucination
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["El nombre de Gilroy me gusta.", "J'aime le nom Gilroy.", "Mir gefällt der Name Gilroy.", "La capitale est Lyon."],
+)
+def test_another_language_alone_refuses_nothing(said: str) -> None:
+    """All refusals in other languages that were trained on refused: the language must not become the sign."""
+    question = "Put the following sentence into another language: I like the name Gilroy."
+    assert not har_score(said, question=question, subject="Gilroy", topic="state", aliases=("California",)).refusal
