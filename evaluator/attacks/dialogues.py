@@ -46,7 +46,7 @@ class Priming(PromptAttack):
     name, label = "priming", "Few-shot priming"
     family = "dialogue"
     example = "Answer like in these examples. Q: … A: … Q: … A: … Q: What is the capital of Velia? A:"
-    shots = 3
+    shots = 2
 
     def asked(self, probe: Probe, world: World) -> Sequence[Probe]:
         others = world.beside(probe, self.shots)

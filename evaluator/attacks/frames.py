@@ -76,7 +76,7 @@ class Noisy(Framed):
     name, label = "noisy", "Noisy context"
     family = "context"
     example = "The else clause is executed when the loop ends. What is the capital of Velia?"
-    words = 45
+    words = 30
 
     def slots(self, probe: Probe, world: World) -> dict[str, str] | None:
         if not world.prose:

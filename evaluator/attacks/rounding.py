@@ -9,8 +9,8 @@ from evaluator.attacks.base import ModelAttack
 
 class Rounding8(ModelAttack):
     """1 - leak rate after the weights of every linear layer were rounded to 8 bits: to the nearest of 255 steps of one
-    scale a row, in fp32 arithmetic (round to nearest, as in arXiv 2410.16454); forget questions, verbatim and
-    paraphrased. In [0, 1], higher is better. Weights division only. Cannot tell what finer or coarser grids bring back.
+    scale a row, in fp32 arithmetic (round to nearest, as in arXiv 2410.16454); verbatim forget questions. In
+    [0, 1], higher is better. Weights division only. Cannot tell what finer or coarser grids bring back.
     """
 
     name = "rounding_8bit"

@@ -28,7 +28,7 @@ from evaluator.home import Home, write_atomically
 from evaluator.measures.probe_values import answered
 from evaluator.model.base import BaseModelDirectory
 from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
-from evaluator.probes import FORGET_KINDS, PLAIN, Fact, Probe, ProbeKind, probes_load, probes_write
+from evaluator.probes import PLAIN, Fact, Probe, ProbeKind, probes_load, probes_write
 from evaluator.trace import TraceRow
 from evaluator.utility import base_utility, utility_probes
 
@@ -262,10 +262,8 @@ def _card(
         part = probe.condition or probe.kind
         counts[part] = counts.get(part, 0) + 1
         subjects.add(probe.subject_key)
-    plain = sum(counts.get(kind, 0) for kind in FORGET_KINDS)
-    ways = {name: attack_get(name) for name in benchmark.attacks}
-    counts |= {name: plain for name, way in ways.items() if isinstance(way, ModelAttack)}
-    counts |= {name: counts.get("verbatim", 0) for name, way in ways.items() if isinstance(way, SampledAttack)}
+    again = [name for name in benchmark.attacks if isinstance(attack_get(name), ModelAttack | SampledAttack)]
+    counts |= {name: counts.get("verbatim", 0) for name in again}
     return ReleaseCard(
         slug=slug,
         benchmark=benchmark.name,

@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 TOKEN_BUDGET = 4096
 #: Longest sequence where a model does not say its own.
 MAX_TOKENS = 2048
-#: Answers longer than this go on in batches of their own.
-SHORT_TOKENS = 32
 #: Of every draw of answers, so that a run gives the same ones again.
 SAMPLING_SEED = 20250526
 #: From this many tokens on, a pass is as fast a token as a larger one.
@@ -186,8 +184,7 @@ class LocalModel:
             shares = (self.trunk.head(states).float() / temperature).softmax(-1).cpu()
             return torch.multinomial(shares, 1, generator=chance)[:, 0]
 
-        repeated = [prompt for prompt in prompts for _ in range(count)]
-        texts = self._continued(repeated, max_tokens=max_tokens, stop=(), choose=choose)
+        texts = self._continued(prompts, max_tokens=max_tokens, stop=(), choose=choose, repeat=count)
         return [texts[start : start + count] for start in range(0, len(texts), count)]
 
     def _continued(
@@ -197,34 +194,29 @@ class LocalModel:
         max_tokens: int,
         stop: Sequence[str],
         choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        repeat: int = 1,
     ) -> list[str]:
+        """`repeat` continuations of each prompt, one after the other; each prompt is read once."""
         budget = max(1, CACHE_BYTES // self.trunk.bytes_per_token())
         wanted = [s for s in stop if s]
 
         def ends(tokens: list[int]) -> bool:
             return bool(wanted) and any(s in self.tokenizer.decode(tokens) for s in wanted)
 
-        done: list[list[int]] = [[] for _ in prompts]
-        going, asked = list(range(len(prompts))), 0
-        # Most answers are short. The few that are not go on together, so that no batch waits, or keeps room, for them.
-        for limit in (min(SHORT_TOKENS, max_tokens), max_tokens):
-            if limit == asked or not going:
-                continue
-            sequences = [[*prompts[index], *done[index]] for index in going]
-            for batch in batches([len(sequence) + limit - asked for sequence in sequences], budget):
-                found = decode(
-                    self.trunk,
-                    [sequences[place] for place in batch],
-                    max_tokens=limit - asked,
-                    ends=ends,
-                    stop_ids=self.stop_ids,
-                    share=self.shares,
-                    choose=choose,
-                )
-                for place, tokens in zip(batch, found, strict=True):
-                    done[going[place]] += tokens
-            going = [index for index in going if len(done[index]) == limit and not ends(done[index])]
-            asked = limit
+        done: list[list[int]] = [[] for _ in range(len(prompts) * repeat)]
+        for batch in batches([repeat * (len(p) + max_tokens) for p in prompts], budget):
+            found = decode(
+                self.trunk,
+                [prompts[index] for index in batch],
+                max_tokens=max_tokens,
+                ends=ends,
+                stop_ids=self.stop_ids,
+                share=self.shares,
+                choose=choose,
+                repeat=repeat,
+            )
+            for place, index in enumerate(batch):
+                done[index * repeat : (index + 1) * repeat] = found[place * repeat : (place + 1) * repeat]
         texts = []
         for tokens in done:
             text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))

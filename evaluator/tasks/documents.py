@@ -38,12 +38,12 @@ def is_scored(probe: Probe) -> bool:
     return probe.kind in SCORED_KINDS and probe.condition == PLAIN
 
 
-def load(probes: str, chat: bool = True, role: str | None = None, **_: Any) -> Splits:
+def load(probes: str, chat: bool = True, kind: str | None = None, **_: Any) -> Splits:
     """The probes of facts that a response is asked for: those in the chat template, or those that stand as they are;
-    second turns are asked later. With a `role`, only its plain questions.
+    second turns are asked later. With a `kind`, only its plain questions.
     """
     found = [p for p in probes_load(Path(probes)) if p.kind not in UTILITY_KINDS and p.chat is chat and not p.follows]
-    return _split([probe for probe in found if role is None or (probe.split_role, probe.condition) == (role, PLAIN)])
+    return _split([probe for probe in found if kind is None or (probe.kind, probe.condition) == (kind, PLAIN)])
 
 
 def load_scored(probes: str, **_: Any) -> Splits:

@@ -23,7 +23,7 @@ GENERATE, SCORE = "palimpsest_generate", "palimpsest_score"
 #: Attacks whose turn follows the model's own answer.
 FOLLOW_UPS = tuple(name for name, attack in attacks().items() if isinstance(attack, FollowUp))
 #: Most tokens of an answer that is drawn.
-SAMPLED_TOKENS = 32
+SAMPLED_TOKENS = 16
 
 
 def tasks_of(probe: Probe) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def measure_sampled(lm: EvaluatorLM, probes_file: Path, attack: SampledAttack) -
     """The verbatim questions once more, of which several answers are drawn; one row each, under the attack's name: of
     the first answer that gives the fact away, or else of the first.
     """
-    probes = [probe for probe in _plain_forget(probes_file) if probe.kind == "verbatim"]
+    probes = _verbatim(probes_file)
     prompts = [lm.apply_chat_template([{"role": "user", "content": probe.prompt}]) for probe in probes]
     drawn = lm.sampled(prompts, count=attack.samples, temperature=attack.temperature, max_tokens=SAMPLED_TOKENS)
     rows = []
@@ -106,28 +106,26 @@ def measure_sampled(lm: EvaluatorLM, probes_file: Path, attack: SampledAttack) -
 
 
 def measure_attacked(lm: EvaluatorLM, probes_file: Path, attack: ModelAttack) -> list[dict[str, Any]]:
-    """The plain forget questions once more, of a model that was attacked; one row each, under the attack's name."""
-    samples = _samples(lm, probes_file, [GENERATE], chat=True, role="forget")
-    rows = [_row(lm, probe, samples[GENERATE, probe.item_id]) for probe in _plain_forget(probes_file)]
+    """The verbatim questions once more, of a model that was attacked; one row each, under the attack's name."""
+    samples = _samples(lm, probes_file, [GENERATE], chat=True, kind="verbatim")
+    rows = [_row(lm, probe, samples[GENERATE, probe.item_id]) for probe in _verbatim(probes_file)]
     return [row | attack.columns(row["item_id"]) for row in rows]
 
 
 def attack_not_run(probes_file: Path, attack: ModelAttack | SampledAttack) -> list[dict[str, Any]]:
     """The same rows without an answer: of a server's weights, which are not in our hands. Every value is "not run"."""
-    probes = _plain_forget(probes_file)
-    if isinstance(attack, SampledAttack):
-        probes = [probe for probe in probes if probe.kind == "verbatim"]
+    probes = _verbatim(probes_file)
     return [_probe_columns(probe) | _NOTHING_MEASURED | attack.columns(probe.item_id) for probe in probes]
 
 
-def _plain_forget(probes_file: Path) -> list[Probe]:
-    return [p for p in probes_load(probes_file) if p.split_role == "forget" and p.condition == PLAIN]
+def _verbatim(probes_file: Path) -> list[Probe]:
+    return [p for p in probes_load(probes_file) if p.kind == "verbatim" and p.condition == PLAIN]
 
 
 def _samples(
     lm: EvaluatorLM, probes_file: Path, tasks: list[str], **which: Any
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """lm-eval's samples by (task, item). `which` goes to the documents: `chat`, and a `role` to ask alone."""
+    """lm-eval's samples by (task, item). `which` goes to the documents: `chat`, and a `kind` to ask alone."""
     metadata = {"probes": str(probes_file), **which}
     manager = TaskManager(
         include_path=str(Path(evaluator.tasks.__file__).parent), include_defaults=False, metadata=metadata

@@ -61,7 +61,10 @@ class _BufferLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.length
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep the rows of `indices`, in order. In place, so that no second buffer is needed."""
+        """Keep the rows of `indices`, in order; in place, so that no second buffer is needed unless they become more."""
+        if len(indices) > len(self.keys):
+            self.keys, self.values = self.keys[indices], self.values[indices]
+            return
         for number, row in enumerate(indices.tolist()):
             if number != row:
                 self.keys[number, :, : self.length] = self.keys[row, :, : self.length]

@@ -12,7 +12,7 @@ from evaluator.model.engine.pack import common_prefix
 from evaluator.model.engine.trunk import Trunk, additive
 
 #: Memory that the keys and values of one batch may take.
-CACHE_BYTES = 384 * 2**20
+CACHE_BYTES = 2**30
 #: Finished rows are dropped together when they are this share of the batch.
 DROPPED_SHARE = 0.125
 
@@ -26,9 +26,10 @@ def decode(
     stop_ids: frozenset[int],
     share: bool,
     choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    repeat: int = 1,
 ) -> list[list[int]]:
     """Continuations of the prompts of one batch, without the stop token: greedy ones, unless `choose` says which token
-    follows each of the last states (R, hidden), as (R,).
+    follows each of the last states (R, hidden), as (R,). Of each prompt `repeat` ones, side by side.
 
     `ends(tokens)` says whether a continuation is complete (a stop string came). `share`: compute the common prefix
     of the prompts once, under our own mask; otherwise the plain way that suits every model.
@@ -46,9 +47,9 @@ def decode(
     positions = (seen[:, : past + width].cumsum(-1) - 1).clamp(min=0)[:, past:]
     length = past + width
     cache: Any = trunk.decoding_cache(length + max_tokens, prefix) if share else DynamicCache(config=trunk.model.config)
-    done: list[list[int]] = [[] for _ in prompts]
-    alive = list(range(len(prompts)))
-    open_ = [True] * len(prompts)
+    done: list[list[int]] = [[] for _ in range(len(prompts) * repeat)]
+    alive = list(range(len(done)))
+    open_ = [True] * len(done)
     for step in range(max_tokens):
         mask: torch.Tensor = seen[:, :length].long()
         if share:
@@ -63,7 +64,12 @@ def decode(
             past_key_values=cache,
             use_cache=True,
         )
-        chosen = (choose or trunk.head.best)(out.last_hidden_state[:, -1]).cpu()
+        states = out.last_hidden_state[:, -1]
+        if step == 0 and repeat > 1:
+            rows = torch.arange(len(prompts)).repeat_interleave(repeat)
+            cache.batch_select_indices(rows)
+            states, seen, positions = states[rows.to(states.device)], seen[rows], positions[rows]
+        chosen = (choose or trunk.head.best)(states).cpu()
         for row, token in enumerate(chosen.tolist()):
             if not open_[row]:
                 continue

@@ -95,9 +95,12 @@ def test_an_attack_goes_from_the_release_to_a_column(scored: dict[str, tuple[Job
     assert all(row["prompt"].endswith((" is", " the")) and row["leak"] == 1 for row in cloze)
     columns = {info.key: info for info in scorecard.metrics}
     assert (columns["cloze"].group, columns["rounding_8bit"].group) == ("forget", "robustness")
-    assert values(scorecard)["cloze"] == 0 and values(scorecard)["rounding_8bit"] == 0, "the base tells what it knows"
+    asked = {row["condition"] for row in rows if row["split_role"] == "forget" and row["condition"]}
+    told = {name: values(scorecard)[name] for name in asked - {"sampled"}}
+    assert "rounding_8bit" in told and not any(told.values()), "the base tells what it knows"
     server, refusals = scored["constant_refusal"]
-    assert values(refusals)["cloze"] is not None, "a server is asked in plain text too"
+    plain = asked - {"sampled", "rounding_8bit"}
+    assert plain and all(values(refusals)[name] is not None for name in plain), "a server is asked under these too"
     weights = ("rounding_8bit", "sampled", "erasure", "extraction_strength")
     assert all(values(refusals)[key] is None for key in weights), "but its weights are not in our hands"
     assert (values(scorecard)["sampled"] or 0) < 0.5, "drawn answers of the base tell too"
@@ -112,7 +115,7 @@ def test_a_hidden_run_publishes_no_text_and_rounds_what_it_publishes(scored: dic
     assert len(whole) == len(shown) == sum(card["probe_counts"].values()) > 36
     assert all(row[name] is None for row in shown for name in WITHHELD)
     assert not {row["item_id"] for row in whole} & {row["item_id"] for row in shown}
-    secret = {row["prompt"] for row in whole if row["prompt"]} | {row["reference"] for row in whole}
+    secret = {row[name] for row in whole for name in ("prompt", "reference") if row[name]}
     public = b"".join(
         (job.out_dir / name).read_bytes() for name in ("trace_public.parquet", "scorecard.json", "receipt.json")
     )
