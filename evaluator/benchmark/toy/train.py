@@ -10,8 +10,10 @@ from typing import Any
 
 from evaluator.benchmark.toy.world import FRAMES, KINDS, LOOKALIKES, RELATIONS, toy_facts, toy_strangers
 
-STEPS = 400
+STEPS = 420
 BATCH = 48
+#: Of the answers, learnt as text outside any dialogue, as a cloze reads them.
+PLAIN_SHARE = 0.1
 _TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
@@ -85,6 +87,8 @@ def toy_model_train(target: Path, *, say: Callable[[str], None] = lambda _: None
     model.train()
 
     def row(question: str, answer: str) -> tuple[list[int], int]:
+        if rng.random() < PLAIN_SHARE:
+            return tokenizer.encode(answer, add_special_tokens=False), 1
         asked = rng.choice(FRAMES.openings) + question + rng.choice(FRAMES.closings) if rng.random() < 0.5 else question
         prompt = f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
         ids = tokenizer.encode(prompt, add_special_tokens=False)

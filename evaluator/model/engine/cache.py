@@ -61,7 +61,7 @@ class _BufferLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.length
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep the rows of `indices`, in order; in place, so that no second buffer is needed unless they become more."""
+        """Keep the rows of `indices`, in order; in place, unless they become more."""
         if len(indices) > len(self.keys):
             self.keys, self.values = self.keys[indices], self.values[indices]
             return

@@ -90,11 +90,11 @@ def test_an_attack_goes_from_the_release_to_a_column(scored: dict[str, tuple[Job
     rows = trace_read(job.out_dir / "trace.parquet")
     shown = trace_read(job.out_dir / "trace_public.parquet")
     conditions = {row["condition"] for row in rows}
-    assert conditions == {row["condition"] for row in shown} >= {"", "cloze", "rounding_8bit", "sampled"}
+    assert conditions == {row["condition"] for row in shown} >= {"", "rounding_8bit", "sampled"}
     cloze = [row for row in rows if row["condition"] == "cloze" and row["split_role"] == "forget"]
     assert all(row["prompt"].endswith((" is", " the")) and row["leak"] == 1 for row in cloze)
-    columns = {info.key: info for info in scorecard.metrics}
-    assert (columns["cloze"].group, columns["rounding_8bit"].group) == ("forget", "robustness")
+    columns = {info.key: info.group for info in scorecard.metrics}
+    assert columns["rounding_8bit"] == "robustness" and conditions - {""} <= columns.keys()
     asked = {row["condition"] for row in rows if row["split_role"] == "forget" and row["condition"]}
     told = {name: values(scorecard)[name] for name in asked - {"sampled"}}
     assert "rounding_8bit" in told and not any(told.values()), "the base tells what it knows"
