@@ -28,10 +28,10 @@ from transformers import (  # noqa: E402
     MistralForCausalLM,
 )
 
-from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: E402
+from evaluator.model.engine.lm import EvaluatorLM  # noqa: E402
 from evaluator.model.engine.parity import parity  # noqa: E402
 from evaluator.model.engine.primitives import PrimitiveStore  # noqa: E402
-from evaluator.model.local import LocalModel, model_load, weights_sha256  # noqa: E402
+from evaluator.model.local import LocalModel, weights_sha256  # noqa: E402
 from evaluator.model.precision import half_precision  # noqa: E402
 
 VOCABULARY = 300
@@ -385,18 +385,3 @@ def test_bf16_is_used_only_where_it_agrees_with_fp32() -> None:
 def test_half_precision_needs_something_to_be_compared_on() -> None:
     with pytest.raises(ValueError, match="gate"):
         half_precision(llama(), LETTERS, [])
-
-
-@pytest.mark.torch
-def test_drawn_answers_are_the_same_every_time_and_each_prompt_is_read_once(toy_home: Path) -> None:
-    base = toy_home / "models" / "toy-llama"
-    tokenizer = tokenizer_load(base)
-    lm = EvaluatorLM(LocalModel(model_load(base), tokenizer), tokenizer)
-    prompts = [
-        lm.apply_chat_template([{"role": "user", "content": f"What is the capital of {s}?"}]) for s in ("A", "Bo")
-    ]
-    drawn = lm.sampled(prompts, count=5, temperature=1.5, max_tokens=12)
-    assert [len(answers) for answers in drawn] == [5, 5] and len({*drawn[0]}) > 1
-    assert drawn == lm.sampled(prompts, count=5, temperature=1.5, max_tokens=12)
-    cold = lm.sampled(prompts, count=3, temperature=1e-4, max_tokens=12)
-    assert cold == [[greedy] * 3 for greedy in lm.generate(prompts, max_tokens=12)]
