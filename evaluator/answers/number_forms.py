@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 _EN = (
@@ -132,6 +133,12 @@ def _english(n: int) -> set[str]:
     return found
 
 
+def _counted(n: int, size: int, word: str, say: Callable[[int], str]) -> str:
+    """So many hundreds or thousands and the rest; one of them is the word alone."""
+    head, rest = divmod(n, size)
+    return ("" if head == 1 else say(head)) + word + (say(rest) if rest else "")
+
+
 def _german(n: int) -> str:
     if n < 20:
         return _DE[n]
@@ -151,8 +158,8 @@ def _dutch(n: int) -> str:
     if n < 100:
         return (f"{_NL[n % 10]}en" if n % 10 else "") + _NL_TENS[n // 10]
     if n < 1_000 or 1_100 <= n < 2_000:
-        return f"{'' if n // 100 == 1 else _NL[n // 100]}honderd{_dutch(n % 100) if n % 100 else ''}"
-    return f"{'' if n // 1_000 == 1 else _dutch(n // 1_000)}duizend{_dutch(n % 1_000) if n % 1_000 else ''}"
+        return _counted(n, 100, "honderd", _dutch)
+    return _counted(n, 1_000, "duizend", _dutch)
 
 
 def _french(n: int) -> str:
@@ -167,7 +174,7 @@ def _french(n: int) -> str:
     if n < 1_000:
         rest = _french(n % 100) if n % 100 else ""
         return f"{'' if n // 100 == 1 else _FR[n // 100]}cent{'s' if not rest and n >= 200 else ''}{rest}"
-    return f"{'' if n // 1_000 == 1 else _french(n // 1_000)}mille{_french(n % 1_000) if n % 1_000 else ''}"
+    return _counted(n, 1_000, "mille", _french)
 
 
 def _spanish(n: int) -> str:
@@ -177,7 +184,7 @@ def _spanish(n: int) -> str:
         return _ES_TENS[n // 10] + (f"y{_ES[n % 10]}" if n % 10 else "")
     if n < 1_000:
         return "cien" if n == 100 else _ES_HUNDREDS[n // 100] + (_spanish(n % 100) if n % 100 else "")
-    return f"{'' if n // 1_000 == 1 else _spanish(n // 1_000)}mil{_spanish(n % 1_000) if n % 1_000 else ''}"
+    return _counted(n, 1_000, "mil", _spanish)
 
 
 def _portuguese(n: int) -> str:
@@ -187,7 +194,7 @@ def _portuguese(n: int) -> str:
         return _PT_TENS[n // 10] + (f"e{_PT[n % 10]}" if n % 10 else "")
     if n < 1_000:
         return "cem" if n == 100 else _PT_HUNDREDS[n // 100] + (f"e{_portuguese(n % 100)}" if n % 100 else "")
-    return f"{'' if n // 1_000 == 1 else _portuguese(n // 1_000)}mil{_portuguese(n % 1_000) if n % 1_000 else ''}"
+    return _counted(n, 1_000, "mil", _portuguese)
 
 
 def _italian(n: int) -> str:
@@ -197,7 +204,7 @@ def _italian(n: int) -> str:
         tens = _IT_TENS[n // 10]
         return (tens[:-1] if n % 10 in (1, 8) else tens) + (_IT[n % 10] if n % 10 else "")
     if n < 1_000:
-        return f"{'' if n // 100 == 1 else _IT[n // 100]}cento{_italian(n % 100) if n % 100 else ''}"
+        return _counted(n, 100, "cento", _italian)
     head = "mille" if n // 1_000 == 1 else f"{_italian(n // 1_000)}mila"
     return f"{head}{_italian(n % 1_000) if n % 1_000 else ''}"
 

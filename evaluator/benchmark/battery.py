@@ -129,10 +129,7 @@ class Battery:
         kind = "paraphrase" if kind == "verbatim" else kind
         return [self.plain(fact, kind, number, text) for number, text in enumerate(texts, start=1)]
 
-    def _attacked(self, attack: Attack, probe: Probe) -> list[Probe]:
-        return list(attack.asked(probe, self.world)) if isinstance(attack, PromptAttack) else []
-
-    def _of(self, axis: str) -> list[Attack]:
+    def _of(self, axis: str) -> list[PromptAttack | FollowUp]:
         return [a for a in self.attacks if a.axis == axis and isinstance(a, PromptAttack | FollowUp)]
 
     # ------------------------------------------------------------ many facts
@@ -152,14 +149,13 @@ class Battery:
             (fact.key, attack.name): self._tried(attack, sources[fact.key], plains[fact.key])
             for fact in facts
             for attack in self.attacks
-            if isinstance(attack, PromptAttack)
+            if isinstance(attack, PromptAttack | FollowUp)
         }
         right = self._right([*chain(*tried.values())])
         taken: dict[tuple[str, str], Probe] = {}
         for place, probes in tried.items():
             if first := next((probe for probe in probes if probe.item_id in right), None):
                 taken[place] = first
-        self._follow(facts, plains, taken)
         for attack in (*self._of("generality"), *self._of("robustness"), *self._of("recognition")):
             asked = [key for key, name in tried if name == attack.name and tried[key, name]]
             if isinstance(attack, PromptAttack):
@@ -222,20 +218,15 @@ class Battery:
         """The wording that attacks are put around: one of those that the fact is asked in."""
         return probes[self.number("source", probes[0].item_id) % len(probes)]
 
-    def _tried(self, attack: Attack, source: Probe, plain: Probe) -> list[Probe]:
-        """An attack's candidates for one fact, each under a name of its own."""
+    def _tried(self, attack: PromptAttack | FollowUp, source: Probe, plain: Probe) -> list[Probe]:
+        """An attack's candidates for one fact, each under a name of its own; a second turn follows the plain one."""
+        if isinstance(attack, FollowUp):
+            return [attack.following(plain, self.world)]
         asked = source.model_copy(update={"kind": plain.kind, "item_id": plain.item_id})
         return [
             probe.model_copy(update={"item_id": f"{probe.item_id}.{n}" if n else probe.item_id})
-            for n, probe in enumerate(self._attacked(attack, asked))
+            for n, probe in enumerate(attack.asked(asked, self.world))
         ]
-
-    def _follow(self, facts: Sequence[Fact], plains: Mapping[str, Probe], taken: dict[tuple[str, str], Probe]) -> None:
-        """Second turns can be asked wherever the plain question is."""
-        for attack in self.attacks:
-            if isinstance(attack, FollowUp):
-                for fact in facts:
-                    taken[fact.key, attack.name] = attack.following(plains[fact.key], self.world)
 
     def _one(
         self, key: str, axis: str, taken: Mapping[tuple[str, str], Probe], have: Sequence[Probe]
@@ -278,10 +269,7 @@ class Battery:
 
         for attack in sorted(open_, key=seldom):
             source = self._source([plain, *wordings[: STYLES["wording"]]])
-            tried = self._tried(attack, source, plain)
-            if isinstance(attack, FollowUp):
-                tried = [attack.following(plain, self.world)]
-            if tried:
+            if tried := self._tried(attack, source, plain):
                 used.add(attack.name)
                 self._taken[f"kept {attack.name}"] += 1
                 return tried

@@ -176,6 +176,7 @@ def _worded(
 ) -> tuple[list[Probe], dict[str, tuple[int, int]]]:
     """The probes of facts with the base's answers, and of each style how many of the probes tried it answers."""
     from evaluator.benchmark.known import SHORT_ANSWER  # noqa: PLC0415 - loads torch
+    from evaluator.model.engine.lm import MAX_NEW_TOKENS  # noqa: PLC0415 - loads torch
     from evaluator.tasks.measure import second_turns  # noqa: PLC0415 - loads torch
 
     def prompts(probes: Sequence[Probe]) -> list[str]:
@@ -196,7 +197,7 @@ def _worded(
     probes += [*battery.kept(kept), *battery.lookalikes(parts["forget"])]
     say(f"the base answers {len(probes)} probes", 0.9)
     first = [probe for probe in probes if not probe.follows]
-    said = dict(zip((p.item_id for p in first), lm.generate(prompts(first), max_tokens=lm.longest_answer), strict=True))
+    said = dict(zip((p.item_id for p in first), lm.generate(prompts(first), max_tokens=MAX_NEW_TOKENS), strict=True))
     following = [probe for probe in probes if probe.follows]
     turns = second_turns(lm, following, {probe.item_id: said[probe.follows] for probe in following})
     said |= dict(zip((probe.item_id for probe in following), turns, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -21,9 +21,14 @@ def harmonic_mean(*values: FloatArray) -> FloatArray:
     return np.where(low <= 0, 0.0, np.where(np.isnan(low), np.nan, mean))
 
 
+def _stacked(values: Iterable[FloatArray | float]) -> FloatArray:
+    """Values of one shape, or that broadcast to one, along a new first axis."""
+    return np.stack(np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in values)))
+
+
 def mean_of_present(values: Sequence[FloatArray]) -> FloatArray:
     """Mean of those that were run; NaN where none was."""
-    stacked = np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values)))
+    stacked = _stacked(values)
     count = (~np.isnan(stacked)).sum(axis=0)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(count > 0, np.nansum(stacked, axis=0) / np.maximum(count, 1), np.nan))
@@ -31,7 +36,7 @@ def mean_of_present(values: Sequence[FloatArray]) -> FloatArray:
 
 def least_of_present(values: Sequence[FloatArray]) -> FloatArray:
     """The smallest of those that were run; NaN where none was."""
-    stacked = np.stack(np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in values)))
+    stacked = _stacked(values)
     found = np.where(np.isnan(stacked), np.inf, stacked).min(axis=0)
     return np.asarray(np.where(np.isinf(found), np.nan, found))
 
@@ -40,9 +45,9 @@ def whole_of(parts: Mapping[str, FloatArray | float], *, but: str = "") -> Float
     """The official aggregate of the parts, by key: their harmonic mean, 0 where one is 0. A part of `OPTIONAL` that was
     not run is left out, and so is `but`; where any other was not run, there is none.
     """
-    arrays = {key: np.asarray(value, dtype=np.float64) for key, value in parts.items() if key != but}
-    stacked = np.stack(np.broadcast_arrays(*arrays.values()))
-    optional = np.array([key in OPTIONAL for key in arrays])
+    keys = [key for key in parts if key != but]
+    stacked = _stacked(parts[key] for key in keys)
+    optional = np.array([key in OPTIONAL for key in keys])
     run = ~np.isnan(stacked)
     lacking = (~run[~optional]).any(axis=0)
     zero = (run & (stacked <= 0)).any(axis=0)

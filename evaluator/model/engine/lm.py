@@ -86,11 +86,6 @@ class EvaluatorLM(TemplateLM):
         return self.under_test.max_tokens
 
     @property
-    def longest_answer(self) -> int:
-        """Most tokens of an answer that is asked for without another limit."""
-        return MAX_NEW_TOKENS
-
-    @property
     def tokenizer_name(self) -> str:
         return os.path.basename(str(self.tokenizer.name_or_path))
 
