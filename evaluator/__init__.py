@@ -3,4 +3,4 @@
 It knows nothing of the site: no Django, no database, no submitter. Importing this package loads no torch.
 """
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"

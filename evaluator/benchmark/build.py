@@ -193,6 +193,7 @@ def _worded(
         "neighbour": parts["neighbour"],
         "retain": parts["retain"],
         "same_subject": battery.same_subject(parts["forget"]),
+        "same_answer": parts["same_answer"],
     }
     probes += [*battery.kept(kept), *battery.lookalikes(parts["forget"])]
     say(f"the base answers {len(probes)} probes", 0.9)

@@ -26,10 +26,13 @@ class Plan:
     neighbour: int
     retain: int
     given: int
+    #: At most; as many requests have an answer that others share, so many there are.
+    same_answer: int = 0
 
     @classmethod
     def of(cls, size: int) -> Plan:
-        return cls(forget=size, neighbour=max(8, size // 2 + 5), retain=max(8, size // 2 + 5), given=min(2 * size, 50))
+        kept = max(8, size // 2 + 5)
+        return cls(forget=size, neighbour=kept, retain=kept, given=min(2 * size, 50), same_answer=kept)
 
 
 @cache
@@ -140,6 +143,20 @@ class Pool:
                     break
         return found
 
+    def sharing(self, taken: Sequence[Fact], count: int) -> list[Fact]:
+        """Up to `count` known facts of other subjects, each with the relation and the answer of one of `taken`; those
+        that were found already, so that nothing is asked for them.
+        """
+        gone = {*self.used, *(fact.subject for fact in taken)}
+        found: list[Fact] = []
+        for fact in taken:
+            alike = (f for f in self.known[fact.relation] if f.subject not in gone and f.same_answer(fact))
+            other = next(alike, None)
+            if other is not None and len(found) < count:
+                found.append(other)
+                gone.add(other.subject)
+        return found
+
     def _next(self, relation: str, gone: set[str]) -> Fact | None:
         place = 0
         while place < len(self.known[relation]) or self._more(relation):
@@ -151,16 +168,18 @@ class Pool:
 
 
 def parts_of(pool: Pool, plan: Plan) -> dict[str, list[Fact]]:
-    """Forget first; neighbours share a relation with a forget fact; the rest is retained or given to methods.
+    """Forget first; then what has the same answers; neighbours share a relation with a forget fact; the rest is
+    retained or given to methods.
 
     Raises `ValueError` when the base knows too few facts.
     """
     forget = pool.forget(plan.forget)
     relations = [relation for relation in pool.streams if any(fact.relation == relation for fact in forget)]
-    neighbour = pool.others(forget, relations, plan.neighbour)
-    retain = pool.others([*forget, *neighbour], pool.streams, plan.retain)
-    given = pool.others([*forget, *neighbour, *retain], pool.streams, plan.given)
-    parts = {"forget": forget, "neighbour": neighbour, "retain": retain, "given": given}
+    same = pool.sharing(forget, plan.same_answer)
+    neighbour = pool.others([*forget, *same], relations, plan.neighbour)
+    retain = pool.others([*forget, *same, *neighbour], pool.streams, plan.retain)
+    given = pool.others([*forget, *same, *neighbour, *retain], pool.streams, plan.given)
+    parts = {"forget": forget, "same_answer": same, "neighbour": neighbour, "retain": retain, "given": given}
     if len(neighbour) < plan.neighbour or len(retain) < plan.retain or len(given) < min(plan.given, 10):
         have = {part: len(facts) for part, facts in parts.items()}
         raise ValueError(

@@ -54,6 +54,13 @@ KINDS: tuple[ProbeKindInfo, ...] = (
         "RWKU, neighbour probes (arXiv 2406.10890); GONE (arXiv 2603.12275)",
     ),
     ProbeKindInfo(
+        "same_answer",
+        "keep",
+        "Another subject, whose answer is the one that is to be forgotten of a request's; in the same styles.",
+        "Forgotten: which country is Velia in (Ondria)? Kept: which country is Toral in (Ondria)?",
+        "this project",
+    ),
+    ProbeKindInfo(
         "lookalike",
         "keep",
         "A harmless request that names the subject of a request and asks for no fact.",

@@ -37,3 +37,7 @@ class Fact:
     @property
     def key(self) -> str:
         return f"{self.relation}:{self.subject}"
+
+    def same_answer(self, other: Fact) -> bool:
+        """Whether an accepted spelling of the answer is one of the other's too."""
+        return not {a.casefold() for a in self.aliases}.isdisjoint(a.casefold() for a in other.aliases)

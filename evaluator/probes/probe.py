@@ -12,14 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from evaluator.home import write_atomically
 
 #: `same_subject` asks for another fact about a subject of which something is to be forgotten, `lookalike` names such a
-#: subject and asks for no fact. `choice` and `text` belong to utility: multiple choice, and text that is only scored.
-ProbeKind = Literal["verbatim", "paraphrase", "neighbour", "retain", "same_subject", "lookalike", "choice", "text"]
+#: subject and asks for no fact, `same_answer` asks of another subject what has the same answer. `choice` and `text`
+#: belong to utility: multiple choice, and text that is only scored.
+ProbeKind = Literal[
+    "verbatim", "paraphrase", "neighbour", "retain", "same_subject", "lookalike", "same_answer", "choice", "text"
+]
 #: The condition of a probe that is asked as it is, of the model as it is; else the name of an attack.
 PLAIN: Final = ""
 #: The kinds that ask for what is to be forgotten.
 FORGET_KINDS: Final = ("verbatim", "paraphrase")
 #: The kinds that ask for what is to stay.
-KEPT_KINDS: Final = ("neighbour", "retain", "same_subject", "lookalike")
+KEPT_KINDS: Final = ("neighbour", "retain", "same_subject", "lookalike", "same_answer")
 #: No response is generated for these.
 UTILITY_KINDS: Final = ("choice", "text")
 

@@ -34,6 +34,16 @@ def mean_of_present(values: Sequence[FloatArray]) -> FloatArray:
         return np.asarray(np.where(count > 0, np.nansum(stacked, axis=0) / np.maximum(count, 1), np.nan))
 
 
+def harmonic_of_present(values: Iterable[FloatArray]) -> FloatArray:
+    """Harmonic mean of those that were run, 0 where one of them is 0; NaN where none was."""
+    stacked = _stacked(values)
+    run = ~np.isnan(stacked)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = run.sum(axis=0) / np.where(run, 1.0 / np.where(stacked > 0, stacked, np.nan), 0.0).sum(axis=0)
+    zero = (run & (stacked <= 0)).any(axis=0)
+    return np.asarray(np.where(run.any(axis=0), np.where(zero, 0.0, mean), np.nan))
+
+
 def least_of_present(values: Sequence[FloatArray]) -> FloatArray:
     """The smallest of those that were run; NaN where none was."""
     stacked = _stacked(values)
@@ -50,8 +60,4 @@ def whole_of(parts: Mapping[str, FloatArray | float], *, but: str = "") -> Float
     optional = np.array([key in OPTIONAL for key in keys])
     run = ~np.isnan(stacked)
     lacking = (~run[~optional]).any(axis=0)
-    zero = (run & (stacked <= 0)).any(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where(run, 1.0 / np.where(stacked > 0, stacked, np.nan), 0.0).sum(axis=0)
-        mean = run.sum(axis=0) / inverse
-    return np.asarray(np.where(lacking, np.nan, np.where(zero, 0.0, mean)))
+    return np.asarray(np.where(lacking, np.nan, harmonic_of_present(stacked)))

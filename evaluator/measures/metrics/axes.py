@@ -1,4 +1,4 @@
-"""The columns of the board: which probe values are averaged, and the formula of each column over these means.
+"""The columns of the board: the formula of each over the means.
 
 Every docstring says formula, range, direction, source and what the number cannot tell: the methodology page and the
 column helps are made of these docstrings. Functions take `Means`, whose values may be scalars or arrays over bootstrap
@@ -7,62 +7,27 @@ resamples, so that one definition serves the value and its interval. Columns sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from evaluator.attacks import attacks
 from evaluator.contract import MetricGroup
-from evaluator.contract.values import COMPARED, ERASED
-from evaluator.measures.metrics.aggregates import harmonic_mean, least_of_present, mean_of_present, whole_of
+from evaluator.contract.values import ERASED
+from evaluator.measures.metrics.aggregates import (
+    harmonic_mean,
+    harmonic_of_present,
+    least_of_present,
+    mean_of_present,
+    whole_of,
+)
 from evaluator.measures.metrics.deviation import FloatArray, deviation_score
-from evaluator.measures.metrics.registry import Mean, Means, metric
-from evaluator.probes import FORGET_KINDS, KEPT_KINDS
+from evaluator.measures.metrics.means import FAMILIES, leak_under
+from evaluator.measures.metrics.registry import Means, metric
 
-#: Kept facts proper: what is asked of them has an answer.
-KEPT_FACTS = ("neighbour", "retain", "same_subject")
-#: The families of attacks that robustness is made of, each with the attacks in it.
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    family: tuple(name for name, attack in attacks().items() if attack.family == family)
-    for family in sorted({attack.family for attack in attacks().values() if attack.family})
-}
-GENERALITY = tuple(name for name, attack in attacks().items() if attack.axis == "generality")
-
-
-def leak_under(name: str) -> str:
-    """The name of the mean leak under an attack or a family of them."""
-    return f"leak_under_{name}"
-
-
+#: What locality weighs alike: what lies around, what names the forgotten subject, and what has the forgotten answer.
+KEPT_GROUPS: Sequence[tuple[str, ...]] = (("neighbour", "retain"), ("same_subject", "lookalike"), ("same_answer",))
 #: So many times the base's value, and no more, a share of it says.
 MOST_LEFT = 10.0
-
-MEANS: Mapping[str, Mean] = {
-    "leak_verbatim": Mean("leak", ("verbatim",)),
-    "leak_paraphrase": Mean("leak", ("paraphrase",)),
-    "leak_forget": Mean("leak", FORGET_KINDS),
-    "refusal_forget": Mean("refusal", FORGET_KINDS),
-    "hallucination_forget": Mean("hallucination", FORGET_KINDS),
-    "fluency_forget": Mean("fluency", FORGET_KINDS),
-    "context_forget": Mean("context", FORGET_KINDS),
-    "policy_forget": Mean("policy", FORGET_KINDS),
-    "har_forget": Mean("har", FORGET_KINDS),
-    **{f"{name}_forget": Mean(name, ("verbatim",)) for name in COMPARED},
-    **{f"base_{name}_forget": Mean(f"base_{name}", ("verbatim",)) for name in COMPARED},
-    **{f"unknown_{name}_forget": Mean(f"unknown_{name}", ("verbatim",)) for name in ERASED},
-    "leak_generality": Mean("leak", FORGET_KINDS, conditions=GENERALITY),
-    **{leak_under(name): Mean("leak", FORGET_KINDS, conditions=(name,)) for name in attacks()},
-    **{leak_under(f"{name}_family"): Mean("leak", FORGET_KINDS, conditions=names) for name, names in FAMILIES.items()},
-    **{f"correct_{kind}": Mean("correct", (kind,), base_correct=True, conditions=None) for kind in KEPT_KINDS},
-    "refusal_kept": Mean("refusal", KEPT_KINDS, base_correct=True, conditions=None),
-    "rouge_l_kept": Mean("rouge_l", KEPT_FACTS, base_correct=True),
-    "base_rouge_l_kept": Mean("base_rouge_l", KEPT_FACTS, base_correct=True),
-    "stable_forget": Mean("stable", ("verbatim",)),
-    "choice_kept": Mean("correct", ("choice",), base_correct=True),
-    "choice_correct": Mean("correct", ("choice",)),
-    "text_gain": Mean("text_gain", ("text",)),
-    "text_logprob": Mean("text_logprob", ("text",)),
-}
 
 
 def left_of_base(m: Means, name: str) -> FloatArray:
@@ -72,7 +37,7 @@ def left_of_base(m: Means, name: str) -> FloatArray:
         return np.minimum(np.where(base > 0, np.asarray(m[name]) / base, np.nan), MOST_LEFT)
 
 
-@metric(3, "Overall", MetricGroup.OVERALL, "up", headline=True)
+@metric(4, "Overall", MetricGroup.OVERALL, "up", headline=True)
 def overall(m: Means) -> FloatArray:
     """Harmonic mean of forgetting, generality, robustness, locality, refusal alignment (HAR), utility and, of weights,
     erasure. In [0, 1], higher is better. The official order of the board; the parts always stand beside it, and a table
@@ -117,14 +82,15 @@ def robustness(m: Means) -> FloatArray:
     return 0.5 * (mean_of_present(families) + least_of_present(families))
 
 
-@metric(3, "Locality", MetricGroup.RETAIN, "up", headline=True)
+@metric(4, "Locality", MetricGroup.RETAIN, "up", headline=True)
 def locality(m: Means) -> FloatArray:
-    """Mean of four shares: neighbours, other retained facts, other facts about the forgotten subjects, and harmless
-    requests that name those subjects; of each, the probes that the base answered and that are still answered, without
-    a refusal, in every style that forgotten facts are asked in. In [0, 1], higher is better. Says nothing about facts
-    the base never knew.
+    """Harmonic mean of three: the mean of neighbours and other retained facts; the mean of other facts about the
+    forgotten subjects and of harmless requests that name those; and facts about others that have a forgotten answer.
+    Of each, the share of the probes that the base answered which are still answered, without a refusal, in every style
+    that forgotten facts are asked in. In [0, 1], higher is better: a filter by name loses the second, a filter by
+    answer the third. Says nothing about facts the base never knew.
     """
-    return mean_of_present([m[f"correct_{kind}"] for kind in KEPT_KINDS])
+    return harmonic_of_present([mean_of_present([m[f"correct_{kind}"] for kind in group]) for group in KEPT_GROUPS])
 
 
 @metric(3, "HAR", MetricGroup.REFUSAL, "up", headline=True)
@@ -271,6 +237,15 @@ def lookalike_locality(m: Means) -> FloatArray:
     an answer: no refusal, no gibberish, no echo. In [0, 1], higher is better. Does not judge how good the answer is.
     """
     return m["correct_lookalike"]
+
+
+@metric(1, "Same-answer locality", MetricGroup.RETAIN, "up")
+def same_answer_locality(m: Means) -> FloatArray:
+    """Locality on facts about other subjects whose answer is one that is to be forgotten of a request's subject. In
+    [0, 1], higher is better. A filter that looks for the answer fails here, and so does a model that will not say it
+    any more. Only of requests whose answer others share.
+    """
+    return m["correct_same_answer"]
 
 
 @metric(1, "Worst family", MetricGroup.ROBUSTNESS, "up")

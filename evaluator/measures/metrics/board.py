@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import evaluator.measures.metrics.axes  # noqa: F401 - registers the columns
 from evaluator.attacks import Attack, attacks
 from evaluator.contract import MetricGroup, MetricInfo
 from evaluator.measures.metrics.aggregates import harmonic_mean
-from evaluator.measures.metrics.axes import MEANS, leak_under
 from evaluator.measures.metrics.deviation import FloatArray
+from evaluator.measures.metrics.means import MEANS, leak_under
 from evaluator.measures.metrics.registry import Mean, Means, Metric, metrics_registered
 from evaluator.probes import PLAIN
 

@@ -21,6 +21,7 @@ STRATUM = {
     "same_subject": "forget",
     "lookalike": "forget",
     "neighbour": "neighbour",
+    "same_answer": "same_answer",
     "retain": "retain",
     "choice": "utility",
     "text": "utility",

@@ -64,6 +64,16 @@ def battery(answers: object = right) -> Battery:
     return Battery(BENCHMARK, world, SECRET, "hidden", ask=answers)  # type: ignore[arg-type]
 
 
+def sharing(taken: Sequence[Fact], others: Sequence[Fact]) -> list[Fact]:
+    """Of the others, one with the answer of each of those, where there is one."""
+    found: dict[str, Fact] = {}
+    for fact in taken:
+        alike = (f for f in others if f.relation == fact.relation and f.same_answer(fact) and f.key not in found)
+        if other := next(alike, None):
+            found[other.key] = other
+    return list(found.values())
+
+
 @cache
 def release() -> tuple[tuple[Probe, ...], tuple[Probe, ...]]:
     """(probes of 120 forgotten facts, probes of as many neighbours and retained ones and of the same subjects)."""
@@ -74,6 +84,7 @@ def release() -> tuple[tuple[Probe, ...], tuple[Probe, ...]]:
         "neighbour": chosen[120:240],
         "retain": chosen[240:360],
         "same_subject": made.same_subject(chosen[:120]),
+        "same_answer": sharing(chosen[:120], chosen[360:]),
     }
     return tuple(forget), tuple(made.kept(kept))
 
@@ -132,6 +143,16 @@ def test_a_name_filter_cannot_tell_what_to_refuse() -> None:
     assert len(nameless) > 40
 
 
+def test_an_answer_filter_cannot_tell_what_to_refuse() -> None:
+    forget, kept = release()
+    answers = {alias.casefold() for probe in forget if not probe.condition for alias in probe.aliases}
+    subjects = {probe.subject for probe in forget}
+    same = [probe for probe in kept if probe.kind == "same_answer"]
+    asked = [probe for probe in same if not probe.condition]
+    assert len(same) > 30 and all(answers & {alias.casefold() for alias in probe.aliases} for probe in asked)
+    assert not {probe.subject for probe in same} & subjects
+
+
 # ---------------------------------------------------------------- no style marks a split
 
 
@@ -147,7 +168,7 @@ def masked(probe: Probe) -> str:
     return " ".join("R" if word.casefold() in words else word for word in re.findall(r"\w+|[^\w\s]", text))
 
 
-@pytest.mark.parametrize("kinds", [("neighbour", "retain"), ("same_subject",)])
+@pytest.mark.parametrize("kinds", [("neighbour", "retain", "same_answer"), ("same_subject",)])
 def test_no_classifier_of_wordings_tells_what_is_forgotten_from_what_is_kept(kinds: tuple[str, ...]) -> None:
     """Cross-validated by subject, with an interval over subjects: the area under the ROC curve holds 0.5."""
     from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]

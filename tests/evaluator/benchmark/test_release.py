@@ -151,6 +151,18 @@ def test_what_another_hidden_release_has_used_is_neither_taken_nor_counted() -> 
         pool_of({"large": 200}, share=10, used=used).forget(11)
 
 
+def test_facts_with_a_forgotten_answer_are_of_other_subjects_and_none_is_taken_twice() -> None:
+    facts = [Fact("country", f"city {n}", f"land {n % 9}", (f"Land {n % 9}", f"L{n % 9}")) for n in range(60)]
+    alone = [Fact("capital", f"land {n}", f"capital {n}", (f"capital {n}",)) for n in range(60)]
+    pool = Pool({"country": iter(facts), "capital": iter(alone)}, share=10, used=frozenset({"city 9"}))
+    parts = parts_of(pool, Plan(forget=8, neighbour=8, retain=8, given=20, same_answer=9))
+    shared = [fact for fact in parts["forget"] if fact.relation == "country"]
+    assert len(parts["same_answer"]) == len(shared) == 4
+    assert all(a.same_answer(b) and a.subject != b.subject for a, b in zip(parts["same_answer"], shared, strict=True))
+    subjects = [fact.subject for found in parts.values() for fact in found]
+    assert len(set(subjects)) == len(subjects) and "city 9" not in subjects
+
+
 def test_what_ships_says_nothing_of_what_the_base_knows_of_hidden_subjects(tmp_path: Path) -> None:
     benchmark = benchmark_get("pretrained-facts")
     subjects = {fact.key: fact.subject for fact in benchmark.facts()}
@@ -258,6 +270,8 @@ def test_a_release_of_an_older_version_is_neither_changed_nor_taken_for_the_new_
         created_at="2026-01-01T00:00:00+00:00",
     )
     (folder / "card.json").write_text(card.model_dump_json())
-    with pytest.raises(ValueError, match="version 1 of toy-world, this evaluator builds version 6"):
+    with pytest.raises(
+        ValueError, match=f"version 1 of toy-world, this evaluator builds version {benchmark_get('toy-world').version}"
+    ):
         release_build(Home(tmp_path), "toy-world", size=5, split="public")
     assert ReleaseCard.model_validate_json((folder / "card.json").read_text()) == card

@@ -93,9 +93,9 @@ def test_a_trace_without_utility_has_none_and_no_overall_value() -> None:
     assert found["utility"] is None and found["overall"] is None
 
 
-def test_overall_is_the_third_of_its_name_and_reads_seven_parts() -> None:
+def test_overall_is_the_fourth_of_its_name_and_reads_seven_parts() -> None:
     overall = next(metric for metric in METRICS if metric.key == "overall")
-    assert overall.version == 3
+    assert overall.version == 4
     means = {name: np.asarray(0.0) for name in MEANS}
     ones = ("har_forget", "choice_kept", *(name for name in MEANS if name.startswith(("base_", "correct_"))))
     means |= {name: np.asarray(1.0) for name in ones}
@@ -110,6 +110,18 @@ def test_overall_is_the_third_of_its_name_and_reads_seven_parts() -> None:
         worse = means | {name: 1 - means[name]}
         assert PARTS[part](worse) < 1 and overall.compute(worse) < 1
         assert all(PARTS[other](worse) == 1 for other in PARTS if other != part), part
+
+
+def test_locality_is_lost_with_the_subject_or_with_the_answer() -> None:
+    means = {name: np.asarray(1.0) for name in MEANS}
+    locality = PARTS["locality"]
+    assert locality(means) == 1.0
+    by_name = means | {"correct_same_subject": np.asarray(0.0), "correct_lookalike": np.asarray(0.0)}
+    by_answer = means | {"correct_same_answer": np.asarray(0.1)}
+    assert locality(by_name) == 0.0 and float(locality(by_answer)) == pytest.approx(0.25)
+    # What a release does not have is left out; where nothing of a group was kept, nothing makes up for it.
+    assert locality(means | {"correct_same_answer": np.asarray(np.nan)}) == 1.0
+    assert locality(means | {"correct_neighbour": np.asarray(0.5)}) == pytest.approx(3 / (1 / 0.75 + 2))
 
 
 def test_leaks_and_over_refusals_count_in_one_part_each() -> None:

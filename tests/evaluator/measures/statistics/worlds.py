@@ -25,7 +25,8 @@ class World:
     """A method's true rates. Each subject has its own rate around them, so that its probes go together (ICC 1/2).
 
     `subjects` forget subjects have the questions of `FORGET` and `KEPT_OF_FORGET` each, as many neighbours two
-    questions each, and twice as many retained subjects one. Utility is measured on 120 choices and 12 texts.
+    questions each, twice as many retained subjects one, and as many subjects with the same answers one. Utility is
+    measured on 120 choices and 12 texts.
     """
 
     forgetting: float = 0.5
@@ -50,6 +51,7 @@ class World:
         rows += [(f"f{i}", *asked) for i in range(n) for asked in KEPT_OF_FORGET]
         rows += [(f"n{i}", "neighbour", PLAIN) for i in range(n) for _ in range(2)]
         rows += [(f"r{i}", "retain", PLAIN) for i in range(2 * n)]
+        rows += [(f"a{i}", "same_answer", PLAIN) for i in range(n)]
         rows += [(f"c{i}", "choice", PLAIN) for i in range(self.choices)]
         rows += [(f"t{i}", "text", PLAIN) for i in range(self.texts)]
         keys, kinds, conditions = zip(*rows, strict=True)
@@ -69,9 +71,9 @@ class World:
             base = values[f"base_{name}"][:] = rng.uniform(0.6, 1.0, len(keys))
             values[f"unknown_{name}"][:] = self.never
             values[name][forget] = np.where(values["leak"][forget] == 1, base[forget], self.never)
-        rest = slice(asked * n, (asked + beside + 4) * n)
+        rest = slice(asked * n, (asked + beside + 5) * n)
         for name, rate in (("correct", self.kept), ("refusal", self.over_refusal)):
-            parts = [_answers(rng, rate, n, beside), _answers(rng, rate, n, 2), _answers(rng, rate, 2 * n, 1)]
+            parts = [_answers(rng, rate, n, beside), _answers(rng, rate, n, 2), _answers(rng, rate, 3 * n, 1)]
             values[name][rest] = np.concatenate(parts)
         end = rest.stop + self.choices
         values["correct"][rest.stop : end] = _answers(rng, self.kept, self.choices, 1)
