@@ -65,7 +65,7 @@ def test_near_the_edge_the_aggregate_still_covers_and_rates_are_never_points() -
     assert found["forgetting"] >= 0.93 and found["over_refusal"] >= 0.93
 
 
-@pytest.mark.parametrize(("subjects", "least"), [(10, 0.89), (20, 0.895)])
+@pytest.mark.parametrize(("subjects", "least"), [(10, 0.87), (20, 0.895)])
 def test_few_subjects_give_wide_intervals_rather_than_wrong_ones(subjects: int, least: float) -> None:
     for world in WORLDS:
         assert coverage(replace(world, subjects=subjects), boards=500, resamples=1000)["overall"] >= least, world
