@@ -145,7 +145,9 @@ def base_under_test(path: Path, store: PrimitiveStore | None = None) -> Evaluato
     under_test = LocalModel(model, tokenizer)
     if store is None:
         return EvaluatorLM(under_test, tokenizer)
-    return EvaluatorLM(under_test, tokenizer, store=store, fingerprint=weights_sha256(model))
+    fingerprint = weights_sha256(model)
+    store.base_write(fingerprint)
+    return EvaluatorLM(under_test, tokenizer, store=store, fingerprint=fingerprint)
 
 
 def _pool(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
-from evaluator.model.engine.decode import CACHE_BYTES, decode
+from evaluator.model.engine.decode import CACHE_BYTES, Choose, Decoding, Pace
+from evaluator.model.engine.drafts import Drafts
 from evaluator.model.engine.head import primitives
 from evaluator.model.engine.pack import Pair, batches, pack
 from evaluator.model.engine.parity import TOLERANCE, gate_pairs, parity
@@ -80,6 +81,7 @@ class LocalModel:
         self.tokenizer = tokenizer
         self.token_budget = token_budget
         self.trunk = Trunk(model)
+        self.pace = Pace()
         #: Most tokens of one sequence.
         self.max_tokens = _max_tokens(model.config.get_text_config())
         eos = model.generation_config.eos_token_id
@@ -169,9 +171,17 @@ class LocalModel:
             start += size
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Sequence[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, max_tokens: int, stop: Sequence[str], drafts: Sequence[str] = ()
+    ) -> list[str]:
         """See `ModelUnderTest.generate`. Batches as large as the cache's memory allows; finished rows leave them."""
-        return self._continued(prompts, max_tokens=max_tokens, stop=stop)
+        end = min(self.stop_ids, default=self.pad_id)
+        guesses = {
+            tuple(prompt): [*self.tokenizer.encode(draft, add_special_tokens=False), end]
+            for prompt, draft in zip(prompts, drafts, strict=False)
+            if draft
+        }
+        return self._continued(prompts, max_tokens=max_tokens, stop=stop, drafts=Drafts(guesses, end))
 
     @torch.inference_mode()
     def sample(
@@ -193,8 +203,9 @@ class LocalModel:
         *,
         max_tokens: int,
         stop: Sequence[str],
-        choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        choose: Choose | None = None,
         repeat: int = 1,
+        drafts: Drafts | None = None,
     ) -> list[str]:
         """`repeat` continuations of each prompt, one after the other; each prompt is read once."""
         budget = max(1, CACHE_BYTES // self.trunk.bytes_per_token())
@@ -204,17 +215,10 @@ class LocalModel:
             return bool(wanted) and any(s in self.tokenizer.decode(tokens) for s in wanted)
 
         done: list[list[int]] = [[] for _ in range(len(prompts) * repeat)]
+        decoding = Decoding(self.trunk, max_tokens, ends, self.stop_ids, choose, self.pace)
         for batch in batches([repeat * (len(p) + max_tokens) for p in prompts], budget):
-            found = decode(
-                self.trunk,
-                [prompts[index] for index in batch],
-                max_tokens=max_tokens,
-                ends=ends,
-                stop_ids=self.stop_ids,
-                share=self.shares,
-                choose=choose,
-                repeat=repeat,
-            )
+            asked = [prompts[index] for index in batch]
+            found = decoding.packed(asked, repeat, drafts) if self.shares else decoding.plain(asked, repeat)
             for place, index in enumerate(batch):
                 done[index * repeat : (index + 1) * repeat] = found[place * repeat : (place + 1) * repeat]
         texts = []

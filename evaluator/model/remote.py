@@ -138,8 +138,10 @@ class RemoteModel:
                 results[index] = _scored(choice, *pairs[index])
         return [results[i] for i in range(len(pairs))]
 
-    def generate(self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
-        """See `ModelUnderTest.generate`."""
+    def generate(
+        self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str], drafts: Sequence[str] = ()
+    ) -> list[str]:
+        """See `ModelUnderTest.generate`. A server is told of no drafts."""
         texts: dict[int, str] = {}
         batches = self._shuffled(prompts, "generate")
         bodies = [

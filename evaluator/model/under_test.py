@@ -47,8 +47,12 @@ class ModelUnderTest(Protocol):
         """(context ids, continuation ids) → primitives of the continuation."""
         ...
 
-    def generate(self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str]) -> list[str]:
-        """Greedy continuation of each prompt, cut before the first stop string or the end of sequence."""
+    def generate(
+        self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str], drafts: Sequence[str] = ()
+    ) -> list[str]:
+        """Greedy continuation of each prompt, cut before the first stop string or the end of sequence. `drafts`: a
+        guess for each prompt, "" for none; they make it faster at most.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""Key-value caches of the engine: a prefix that all rows share, and a buffer that grows without copying."""
+"""Key-value caches of the engine: a prefix that all rows share, and rows that are written at any place."""
 
 from __future__ import annotations
 
@@ -29,54 +29,78 @@ class _PrefixLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         )
 
 
-class _BufferLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """One layer with room for `capacity` positions: a step writes in place instead of copying all that came before."""
+class _SlotLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """One layer of a `SlotCache`: (rows, heads, room, dim), zero where nothing was written yet."""
 
     keys: torch.Tensor
     values: torch.Tensor
 
-    def __init__(self, capacity: int, prefix: KeyValues | None) -> None:
+    def __init__(self, cache: SlotCache, prefix: KeyValues | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.capacity = capacity
+        self.cache = cache
         self.prefix = prefix
-        self.length = 0
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> KeyValues:
         if not self.is_initialized:
-            rows, heads, _, width = key_states.shape
-            self.keys = key_states.new_empty((rows, heads, self.capacity, width))
-            self.values = value_states.new_empty((rows, heads, self.capacity, value_states.shape[-1]))
-            self.is_initialized = True
+            self.keys, self.values = (
+                new.new_zeros((self.cache.rows, new.shape[1], self.cache.room + 1, new.shape[-1]))
+                for new in (key_states, value_states)
+            )
             if self.prefix is not None:
-                self.length = self.prefix[0].shape[-2]
-                self.keys[:, :, : self.length] = self.prefix[0]
-                self.values[:, :, : self.length] = self.prefix[1]
-        end = self.length + key_states.shape[-2]
-        self.keys[:, :, self.length : end] = key_states
-        self.values[:, :, self.length : end] = value_states
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+                past = self.prefix[0].shape[-2]
+                self.keys[:, :, :past], self.values[:, :, :past] = self.prefix
+            self.is_initialized = True
+        cache = self.cache
+        if cache.run is not None:
+            self.keys[cache.run], self.values[cache.run] = key_states, value_states
+        else:
+            self.keys[cache.at[0], :, cache.at[1]] = key_states.transpose(1, 2)
+            self.values[cache.at[0], :, cache.at[1]] = value_states.transpose(1, 2)
+        return self.keys[cache.seen], self.values[cache.seen]
 
     def get_seq_length(self) -> int:
-        return self.length
+        return int(self.cache.seen[2].stop or 0)
 
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep the rows of `indices`, in order; in place, unless they become more."""
-        if len(indices) > len(self.keys):
-            self.keys, self.values = self.keys[indices], self.values[indices]
-            return
-        for number, row in enumerate(indices.tolist()):
-            if number != row:
-                self.keys[number, :, : self.length] = self.keys[row, :, : self.length]
-                self.values[number, :, : self.length] = self.values[row, :, : self.length]
-        self.keys, self.values = self.keys[: len(indices)], self.values[: len(indices)]
+
+class SlotCache(Cache):
+    """A cache of `rows` rows with `room` positions each, which are written at any place: a step copies nothing that
+    came before, and what was written of a wrong guess is written over. Position `room` takes what is padding.
+    """
+
+    def __init__(self, layers: int, rows: int, room: int, prefix: list[KeyValues] | None) -> None:
+        self.rows, self.room = rows, room
+        #: Where the next pass writes: rows (N, 1) and positions (N, W); and what it sees of the buffers.
+        self.at: tuple[torch.Tensor, torch.Tensor] = (torch.empty(0), torch.empty(0))
+        self.seen: tuple[slice, slice, slice] = (slice(0), slice(None), slice(0))
+        #: The same where all rows write side by side, which is much faster.
+        self.run: tuple[slice, slice, slice] | None = None
+        self._slots = [_SlotLayer(self, prefix[i] if prefix else None) for i in range(layers)]
+        super().__init__(layers=list(self._slots))
+
+    def aim(self, first: int, positions: torch.Tensor, length: int, begin: int | None = None) -> None:
+        """The next pass is of the rows from `first` on, at `positions` (N, W), and sees `length` positions. `begin`:
+        where all rows begin alike.
+        """
+        end = first + positions.shape[0]
+        stop = None if begin is None else begin + positions.shape[1]
+        whole = stop is not None and stop <= self.room
+        self.run = (slice(first, end), slice(None), slice(begin, stop)) if whole else None
+        self.at = (torch.arange(first, end, device=positions.device)[:, None], positions)
+        self.seen = (slice(first, end), slice(None), slice(length))
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Put the first `length` positions of one row into another."""
+        for layer in self._slots:
+            for buffer in (layer.keys, layer.values):
+                buffer[target, :, :length] = buffer[source, :, :length]
+
+    def repeat(self, rows: int, times: int) -> None:
+        """Put each of the first rows `times` times, side by side."""
+        for layer in self._slots:
+            for buffer in (layer.keys, layer.values):
+                buffer[: rows * times] = buffer[:rows].repeat_interleave(times, 0)
 
 
 def prefix_cache(prefix: list[KeyValues]) -> Cache:
     """A cache that only puts a prefix before each row's own keys and values."""
     return Cache(layers=[_PrefixLayer(keys, values) for keys, values in prefix])
-
-
-def buffer_cache(layers: int, capacity: int, prefix: list[KeyValues] | None) -> Cache:
-    """A cache for decoding up to `capacity` positions, the prefix included."""
-    return Cache(layers=[_BufferLayer(capacity, prefix[i] if prefix else None) for i in range(layers)])

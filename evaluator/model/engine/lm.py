@@ -45,7 +45,8 @@ class EvaluatorLM(TemplateLM):
 
     `scored[(context, continuation)]`, `rolled[text]` and `generated[(prompt, most tokens, stop strings)]` hold the
     primitives of every request; each distinct request is answered once. With a `store`, also once over several
-    processes: `fingerprint` names the weights and their precision there.
+    processes: `fingerprint` names the weights and their precision there. What the models of `draft_from`, the best
+    guess first, answered to a prompt is checked as a draft instead of generated token by token.
     """
 
     backend = "causal"
@@ -57,6 +58,7 @@ class EvaluatorLM(TemplateLM):
         *,
         store: PrimitiveStore | None = None,
         fingerprint: str = "",
+        draft_from: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if store is not None and not fingerprint:
@@ -65,6 +67,7 @@ class EvaluatorLM(TemplateLM):
         self.tokenizer: Any = tokenizer
         self.store = store
         self.fingerprint = fingerprint
+        self.draft_from = tuple(draft_from)
         self.scored: dict[tuple[str, str], Scored] = {}
         self.rolled: dict[str, Scored] = {}
         self.generated: dict[Asked, str] = {}
@@ -193,12 +196,23 @@ class EvaluatorLM(TemplateLM):
             keys = {p: primitive_key(self.fingerprint, "generate", ids[p], *options) for p in chunk}
             known = self.store.texts_read(list(keys.values())) if self.store else {}
             if len(known) < len(chunk):
-                texts = self.under_test.generate(list(ids.values()), max_tokens=max_tokens, stop=stop)
+                guesses = self._drafts(list(ids.values()), options)
+                drafts = {"drafts": guesses} if any(guesses) else {}
+                texts = self.under_test.generate(list(ids.values()), max_tokens=max_tokens, stop=stop, **drafts)
                 known = dict(zip(keys.values(), texts, strict=True))
                 if self.store:
                     self.store.texts_write(known)
             self.generated |= {(p, *options): known[key] for p, key in keys.items()}
         return [self.generated[(p, *options)] for p in prompts]
+
+    def _drafts(self, ids: Sequence[list[int]], options: tuple[int, tuple[str, ...]]) -> list[str]:
+        """What other models of the store answered to these prompts; empty where none did."""
+        found = [""] * len(ids)
+        for fingerprint in self.draft_from if self.store else ():
+            keys = [primitive_key(fingerprint, "generate", tokens, *options) for tokens in ids]
+            known = self.store.texts_read(keys) if self.store else {}
+            found = [have or known.get(key, "") for have, key in zip(found, keys, strict=True)]
+        return found
 
     def sampled(self, prompts: Sequence[str], *, count: int, temperature: float, max_tokens: int) -> list[list[str]]:
         """`count` answers to each prompt, drawn at a temperature with a fixed seed: from the store where they are

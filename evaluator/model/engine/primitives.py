@@ -15,6 +15,8 @@ LAYOUT_VERSION = "packed-1"
 Key = bytes
 #: The file's name beside a run's work and inside a release.
 PRIMITIVES = "primitives.sqlite"
+#: Where a store says whose answers it keeps.
+_BASE: Key = b"base"
 
 
 def primitive_key(fingerprint: str, what: str, *parts: object) -> Key:
@@ -42,6 +44,14 @@ class PrimitiveStore:
         self._own.close()
         if self._shared is not None:
             self._shared.close()
+
+    def base_write(self, fingerprint: str) -> None:
+        """Say whose answers these are: the base's, by its fingerprint."""
+        self._write([(_BASE, fingerprint)])
+
+    def base_read(self) -> str | None:
+        """The fingerprint of the base whose answers are kept here, where that was said."""
+        return self._read([_BASE]).get(_BASE)
 
     def _read(self, keys: Sequence[Key]) -> dict[Key, str]:
         found: dict[Key, str] = {}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache
 
-from evaluator.model.engine.cache import KeyValues, buffer_cache, prefix_cache
+from evaluator.model.engine.cache import KeyValues, SlotCache, prefix_cache
 from evaluator.model.engine.head import Head
 from evaluator.model.engine.pack import Layout, Row
 
@@ -94,9 +94,35 @@ class Trunk:
         states: torch.Tensor = out.last_hidden_state
         return states
 
-    def decoding_cache(self, capacity: int, prefix: tuple[int, ...]) -> Any:
-        """A cache with room for `capacity` positions that begins with the prefix."""
-        return buffer_cache(self.model.config.get_text_config().num_hidden_layers, capacity, self.prefix(prefix))
+    def slots(self, rows: int, room: int, prefix: tuple[int, ...]) -> SlotCache:
+        """A cache for decoding of so many rows with room for so many positions, which all begin with the prefix."""
+        return SlotCache(self.model.config.get_text_config().num_hidden_layers, rows, room, self.prefix(prefix))
+
+    def extend(
+        self, cache: SlotCache, first: int, fed: Sequence[Sequence[int]], offsets: Sequence[int]
+    ) -> torch.Tensor:
+        """Hidden states (N, longest, hidden) of the tokens `fed` to the N rows of the cache from `first` on, each row's
+        from its offset on; what lies behind a row's end means nothing.
+        """
+        width = max(map(len, fed))
+        length = max(offset + len(tokens) for offset, tokens in zip(offsets, fed, strict=True))
+        ids = torch.tensor([[*tokens, *[0] * (width - len(tokens))] for tokens in fed], device=self.device)
+        sizes = torch.tensor([len(tokens) for tokens in fed], device=self.device)[:, None]
+        step = torch.arange(width, device=self.device)[None]
+        positions = torch.tensor(list(offsets), device=self.device)[:, None] + step
+        real = step < sizes
+        allowed = torch.arange(length, device=self.device) <= positions[:, :, None]
+        begin = offsets[0] if len(set(offsets)) == 1 else None
+        cache.aim(first, torch.where(real, positions, cache.room), length, begin)
+        out = self.model.base_model(
+            input_ids=ids,
+            position_ids=torch.where(real, positions, 0),
+            attention_mask=additive(allowed[:, None], self.dtype),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        states: torch.Tensor = out.last_hidden_state
+        return states
 
     def bytes_per_token(self) -> int:
         """What one position of one row takes in the cache."""

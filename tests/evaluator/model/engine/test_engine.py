@@ -284,8 +284,8 @@ class Counting:
         self.pairs += len(pairs)
         return self.inner.score(pairs)
 
-    def generate(self, prompts: Any, *, max_tokens: int, stop: Any) -> Any:
-        return self.inner.generate(prompts, max_tokens=max_tokens, stop=stop)
+    def generate(self, prompts: Any, *, max_tokens: int, stop: Any, drafts: Any = ()) -> Any:
+        return self.inner.generate(prompts, max_tokens=max_tokens, stop=stop, drafts=drafts)
 
 
 def test_a_stopped_measurement_goes_on_where_it_was_and_ends_bit_for_bit_the_same(
