@@ -13,12 +13,9 @@ OPTIONAL = frozenset({"robustness", "erasure"})
 
 
 def harmonic_mean(*values: FloatArray) -> FloatArray:
-    """Harmonic mean; 0 wherever one value is 0."""
-    stacked = np.stack([np.asarray(v, dtype=np.float64) for v in values])
-    low = stacked.min(axis=0)
-    with np.errstate(divide="ignore"):
-        mean = len(values) / (1.0 / np.where(stacked <= 0, np.nan, stacked)).sum(axis=0)
-    return np.where(low <= 0, 0.0, np.where(np.isnan(low), np.nan, mean))
+    """Harmonic mean; 0 wherever one value is 0, NaN wherever one was not run."""
+    stacked = _stacked(values)
+    return np.asarray(np.where(np.isnan(stacked).any(axis=0), np.nan, harmonic_of_present(stacked)))
 
 
 def _stacked(values: Iterable[FloatArray | float]) -> FloatArray:

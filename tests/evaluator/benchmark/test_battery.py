@@ -14,6 +14,7 @@ import pytest
 from evaluator.attacks import PromptAttack, World, attack_get
 from evaluator.benchmark.battery import KEPT, STYLES, Battery
 from evaluator.benchmark.catalogue import benchmark_get
+from evaluator.benchmark.pool import Pool
 from evaluator.probes import FORGET_KINDS, PLAIN, Fact, Probe, ProbeKind
 
 BENCHMARK = benchmark_get("pretrained-facts")
@@ -66,12 +67,11 @@ def battery(answers: object = right) -> Battery:
 
 def sharing(taken: Sequence[Fact], others: Sequence[Fact]) -> list[Fact]:
     """Of the others, one with the answer of each of those, where there is one."""
-    found: dict[str, Fact] = {}
-    for fact in taken:
-        alike = (f for f in others if f.relation == fact.relation and f.same_answer(fact) and f.key not in found)
-        if other := next(alike, None):
-            found[other.key] = other
-    return list(found.values())
+    relations = sorted({fact.relation for fact in (*taken, *others)})
+    streams = {name: iter([fact for fact in others if fact.relation == name]) for name in relations}
+    pool = Pool(streams, share=1)
+    pool.others((), relations, len(others))
+    return pool.sharing(taken, len(taken))
 
 
 @cache
