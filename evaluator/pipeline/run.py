@@ -280,14 +280,13 @@ def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) 
     tokenizer = tokenizer_load(context.base.path)
     base = store.base_read()
     # Whose answers are a good guess: the base's, and of attacked weights first those that they had before.
-    drafts = [base] if base and artifact.kind != "server" else []
+    drafts = [base] if base else []
 
     def asked(attack: ModelAttack | None = None) -> list[dict[str, Any]]:
         """Loads the model anew, since an attack may change it in place; it is gone before the next is loaded."""
         with _under_test(context, artifact, tokenizer, attack) as (under_test, fingerprint):
             lm = EvaluatorLM(under_test, tokenizer, store=store, fingerprint=fingerprint, draft_from=drafts)
-            if artifact.kind != "server":
-                drafts.insert(0, fingerprint)
+            drafts.insert(0, fingerprint)
             if attack is not None:
                 return measure_attacked(lm, probes, attack)
             found = measure(lm, probes)

@@ -196,9 +196,9 @@ class EvaluatorLM(TemplateLM):
             keys = {p: primitive_key(self.fingerprint, "generate", ids[p], *options) for p in chunk}
             known = self.store.texts_read(list(keys.values())) if self.store else {}
             if len(known) < len(chunk):
-                guesses = self._drafts(list(ids.values()), options)
-                drafts = {"drafts": guesses} if any(guesses) else {}
-                texts = self.under_test.generate(list(ids.values()), max_tokens=max_tokens, stop=stop, **drafts)
+                asked = list(ids.values())
+                drafts = self._drafts(asked, options)
+                texts = self.under_test.generate(asked, max_tokens=max_tokens, stop=stop, drafts=drafts)
                 known = dict(zip(keys.values(), texts, strict=True))
                 if self.store:
                     self.store.texts_write(known)
