@@ -6,9 +6,9 @@ import asyncio
 import math
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -29,9 +29,13 @@ _ROUNDING = 1e-6
 IN_FLIGHT = "PALIMPSEST_SERVER_IN_FLIGHT"
 _DEFAULT_IN_FLIGHT = 2
 _MOST_IN_FLIGHT = 64
+#: Prompts of one request, where the server does not say in `GET /health` how many it takes, and at most.
+DEFAULT_BATCH, MOST_BATCH = 16, 64
+_HEALTH_BYTES = 64 << 10
 
 Body = dict[str, Any]
 Choices = list[dict[str, Any]]
+Answer = TypeVar("Answer")
 
 
 def in_flight_read() -> int:
@@ -47,7 +51,8 @@ class RemoteModel:
     split.
 
     Up to `in_flight` requests are out at once; one batch (a check of statelessness, say) is one request, alone.
-    A server that answers none of them within `timeout_s` has died.
+    A server that answers none of them within `timeout_s` has died. A request has `batch_size` prompts; None: as many
+    as the server says that it takes.
     """
 
     max_tokens = MAX_TOKENS
@@ -57,36 +62,42 @@ class RemoteModel:
         socket: Path,
         *,
         seed: int | str,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         timeout_s: float = 300.0,
         in_flight: int | None = None,
     ) -> None:
         self.socket = socket
         self.seed = seed
-        self.batch_size = batch_size
+        self._batch_size = batch_size
         self.timeout_s = timeout_s
         self.in_flight = in_flight_read() if in_flight is None else in_flight
 
+    @property
+    def batch_size(self) -> int:
+        """Prompts of one request. Raises `EvaluationFailed` where the server is asked and says no such number."""
+        if self._batch_size is None:
+            self._batch_size = _batch_said(self._run(self._health()))
+        return self._batch_size
+
     def _ask(self, bodies: Sequence[Body]) -> list[Choices]:
         """The choices of each request, in the order of `bodies`. Raises the first failure; the rest is not asked."""
+        return self._run(self._ask_all(bodies))
+
+    def _run(self, asking: Coroutine[Any, Any, Answer]) -> Answer:
         try:
-            return asyncio.run(self._ask_all(bodies))
+            return asyncio.run(asking)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         except TimeoutError:
-            detail = f"POST /v1/completions: no answer within {self.timeout_s:g} s"
+            detail = f"no answer within {self.timeout_s:g} s"
             raise EvaluationFailed(FailureCode.SERVER_DIED, detail) from None
 
     async def _ask_all(self, bodies: Sequence[Body]) -> list[Choices]:
         waiting = iter(enumerate(bodies))
         answers: dict[int, Choices] = {}
         clock = asyncio.get_running_loop().time
-        # A connection a request: a server with one thread could not take the second while the first is kept open.
-        transport = httpx2.AsyncHTTPTransport(
-            uds=str(self.socket), limits=httpx2.Limits(max_keepalive_connections=0, max_connections=self.in_flight)
-        )
         async with (
-            httpx2.AsyncClient(transport=transport, base_url="http://method", headers=HEADERS, timeout=None) as client,
+            self._client() as client,
             asyncio.timeout(self.timeout_s) as patience,
             asyncio.TaskGroup() as group,
         ):
@@ -99,6 +110,22 @@ class RemoteModel:
             for _ in range(min(self.in_flight, len(bodies))):
                 group.create_task(ask_in_turn())
         return [answers[number] for number in range(len(bodies))]
+
+    async def _health(self) -> dict[str, Any]:
+        """What the server says of itself; nothing where that is no JSON: a status of 200 is all that it owes."""
+        async with self._client() as client, asyncio.timeout(self.timeout_s):
+            try:
+                return await answer_read(client, "/health", None, max_bytes=_HEALTH_BYTES)
+            except EvaluationFailed as failure:
+                if failure.code is not FailureCode.SERVER_NOT_CONFORMANT:
+                    raise
+                return {}
+
+    def _client(self) -> httpx2.AsyncClient:
+        """A connection a request: a server with one thread could not take the second while the first is kept open."""
+        limits = httpx2.Limits(max_keepalive_connections=0, max_connections=self.in_flight)
+        transport = httpx2.AsyncHTTPTransport(uds=str(self.socket), limits=limits)
+        return httpx2.AsyncClient(transport=transport, base_url="http://method", headers=HEADERS, timeout=None)
 
     def _shuffled(self, prompts: Sequence[Sequence[int]], salt: str) -> list[list[int]]:
         """The places of the prompts in batches: in random order, but those of one prompt side by side.
@@ -164,6 +191,15 @@ class RemoteModel:
                     raise _refuse("choices[].text: holds half a character (a lone surrogate)")
                 texts[index] = text[:MAX_ANSWER_CHARS]
         return [texts[i] for i in range(len(prompts))]
+
+
+def _batch_said(health: dict[str, Any]) -> int:
+    batch = health.get("batch", DEFAULT_BATCH)
+    if type(batch) is not int or not 1 <= batch <= MOST_BATCH:
+        raise _refuse(
+            f"GET /health: batch: {str(batch)[:40]} is no number of prompts; say 1 to {MOST_BATCH}, or leave it out"
+        )
+    return batch
 
 
 async def _answer(client: httpx2.AsyncClient, body: Body) -> Choices:

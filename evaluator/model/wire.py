@@ -12,16 +12,19 @@ from evaluator.contract import EvaluationFailed, FailureCode
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
-async def answer_read(client: httpx2.AsyncClient, path: str, body: dict[str, Any], *, max_bytes: int) -> dict[str, Any]:
-    """POST `body` as JSON; the answer's JSON object. `client` must not follow redirects.
+async def answer_read(
+    client: httpx2.AsyncClient, path: str, body: dict[str, Any] | None, *, max_bytes: int
+) -> dict[str, Any]:
+    """POST `body` as JSON (None: GET); the answer's JSON object. `client` must not follow redirects.
 
     Raises `EvaluationFailed`: server_died (no answer, half of one, or none of HTTP), server_not_conformant (anything
     else than 200 with at most `max_bytes` of plain JSON).
     """
-    where = f"POST {path}"
+    method = "GET" if body is None else "POST"
+    where = f"{method} {path}"
     data = bytearray()
     try:
-        async with client.stream("POST", path, json=body) as answer:
+        async with client.stream(method, path, json=body) as answer:
             if answer.headers.get("content-encoding", "identity").lower() != "identity":
                 raise _refuse(where, "the answer is compressed; send it plain")
             announced = answer.headers.get("content-length", "")

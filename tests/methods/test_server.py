@@ -41,7 +41,7 @@ def text_of(client: Client, form: ChatForm, asked: str, **more: Any) -> str:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_health_answers_and_an_unknown_path_says_which_are_known(clients: dict[str, Client], method: str) -> None:
-    assert clients[method].ask("GET", "/health") == (200, {"status": "ok"})
+    assert clients[method].ask("GET", "/health") == (200, {"status": "ok", "batch": 64})
     status, data = clients[method].ask("POST", "/v1/chat/completions", {})
     assert status == 404
     assert "/v1/completions" in data["error"]["message"]
@@ -55,18 +55,22 @@ def test_scoring_arrays_have_one_entry_a_token_and_one_more(
     for asked, said in ((ASKED, statement(LANDS[0])), (OTHER, "No."), (OTHER, statement(LANDS[4]))):
         lengths.append(len(form.prompt_ids(asked)))
         rows.append(form.prompt_ids(asked) + form.response_ids(said))  # Ends with the end of sequence.
-    choices = clients[method].score(rows, lengths)
-    assert [choice["index"] for choice in choices] == [0, 1, 2]
-    for row, choice in zip(rows, choices, strict=True):
-        scores, tops = choice["logprobs"]["token_logprobs"], choice["logprobs"]["top_logprobs"]
-        assert len(scores) == len(tops) == len(choice["logprobs"]["tokens"]) == len(row) + 1
-        assert scores[0] is None
-        assert tops[0] is None
-        for score, top in zip(scores[1:], tops[1:], strict=True):
-            assert math.isfinite(score)
-            assert score <= 0
-            assert top
-            assert max(top.values()) >= score
+    # A caller that says where the questions end does not read what stands before.
+    for choices, starts in (
+        (clients[method].score(rows), [1] * len(rows)),
+        (clients[method].score(rows, lengths), lengths),
+    ):
+        assert [choice["index"] for choice in choices] == [0, 1, 2]
+        for row, start, choice in zip(rows, starts, choices, strict=True):
+            scores, tops = choice["logprobs"]["token_logprobs"], choice["logprobs"]["top_logprobs"]
+            assert len(scores) == len(tops) == len(choice["logprobs"]["tokens"]) == len(row) + 1
+            assert scores[0] is None
+            assert tops[0] is None
+            for score, top in zip(scores[start:], tops[start:], strict=True):
+                assert math.isfinite(score)
+                assert score <= 0
+                assert top
+                assert max(top.values()) >= score
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -103,8 +107,8 @@ def test_order_and_company_of_a_row_do_not_matter(clients: dict[str, Client], fo
     lengths = [len(prompt) for prompt in prompts]
     together = clients[method].score(rows[::-1], lengths[::-1])[::-1]
     for row, length, choice in zip(rows, lengths, together, strict=True):
-        alone = clients[method].score([row], [length])[0]["logprobs"]["token_logprobs"][1:]
-        assert alone == pytest.approx(choice["logprobs"]["token_logprobs"][1:], abs=1e-3)
+        alone = clients[method].score([row], [length])[0]["logprobs"]["token_logprobs"][length:]
+        assert alone == pytest.approx(choice["logprobs"]["token_logprobs"][length:], abs=1e-3)
 
 
 def test_an_unrelated_question_is_answered_and_scored_as_by_the_base(
@@ -115,7 +119,7 @@ def test_an_unrelated_question_is_answered_and_scored_as_by_the_base(
     row = prompt + form.response_ids(statement(LANDS[4]))
     expected = score_tokens(base, [row])[0].logprobs[1:]
     for method in ("icr", "constant_refusal"):
-        scored = clients[method].score([row], [len(prompt)])[0]["logprobs"]["token_logprobs"][1:]
+        scored = clients[method].score([row])[0]["logprobs"]["token_logprobs"][1:]
         assert scored == pytest.approx(expected, abs=1e-4)
         assert text_of(clients[method], form, OTHER) == statement(LANDS[4])
 
@@ -126,8 +130,9 @@ def test_a_caller_that_does_not_say_where_the_question_ends_gets_the_same_scores
     prompt = form.prompt_ids(ASKED)
     row = prompt + form.response_ids(statement(LANDS[0]))
     for method in METHODS:
-        said = clients[method].score([row], [len(prompt)])[0]["logprobs"]["token_logprobs"]
-        assert clients[method].score([row])[0]["logprobs"]["token_logprobs"] == said
+        said = clients[method].score([row], [len(prompt)])[0]["logprobs"]["token_logprobs"][len(prompt) :]
+        told_nothing = clients[method].score([row])[0]["logprobs"]["token_logprobs"][len(prompt) :]
+        assert told_nothing == pytest.approx(said, abs=1e-5)
 
 
 def test_the_three_entries_refuse_in_their_own_way(clients: dict[str, Client], form: ChatForm) -> None:

@@ -150,7 +150,7 @@ def test_of_many_requests_at_a_time_one_that_drips_does_not_live_on_the_others()
 def test_what_a_request_holds_cannot_break_out_of_its_body() -> None:
     """Nothing of a prompt reaches the head of a request: it goes as token ids in JSON, with its own length."""
     with serving(answers([GOOD])) as (path, requests):
-        subject = RemoteModel(path, seed=0, timeout_s=1.0)
+        subject = RemoteModel(path, seed=0, batch_size=1, timeout_s=1.0)
         subject.generate([[1]], max_tokens=4, stop=["\r\n\r\nGET /health HTTP/1.1\r\n\r\n"])
     head, _, body = b"".join(requests).partition(b"\r\n\r\n")
     assert head.count(b"HTTP/1.1") == 1 and b"\r\n" not in body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,8 +16,8 @@ from evaluator.cli.palimpsest import screen
 
 SKELETONS = Path(__file__).with_name("skeleton")
 SKELETON = SKELETONS / "weights"
-#: What a skeleton calls itself, in a manifest and in a path.
-SKELETON_NAME, SKELETON_SLUG = "IDK last layers", "idk-last-layers"
+#: Files that go into several skeletons: those that bring a test of their own.
+SHARED = SKELETONS / "shared"
 #: The entrypoint says these itself.
 _NOT_COPIED = frozenset({"model_name", "device", "fp16", "model_parallel"})
 
@@ -28,13 +29,17 @@ def method_folder_make(folder: Path, skeleton: Path = SKELETON, *, hparams: str 
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(folder)
+    # What the skeleton calls itself, in its manifest and in a path.
+    its_name = tomllib.loads((skeleton / "method.toml").read_text())["name"]
+    its_slug = its_name.lower().replace(" ", "-")
     slug = folder.resolve().name
     name = slug.replace("-", " ").replace("_", " ").capitalize()
     folder.mkdir(parents=True, exist_ok=True)
     made = []
-    for source in sorted(path for path in skeleton.iterdir() if path.is_file()):
+    sources = [*skeleton.iterdir(), *(SHARED.iterdir() if (skeleton / "test_method.py").is_file() else ())]
+    for source in sorted(path for path in sources if path.is_file()):
         target = folder / source.name
-        text = source.read_text().replace(SKELETON_NAME, name).replace(SKELETON_SLUG, slug)
+        text = source.read_text().replace(its_name, name).replace(its_slug, slug)
         target.write_text(text + hparams if source.name == "method.toml" else text)
         made.append(target)
     return made
@@ -69,12 +74,17 @@ def new(
     easyedit: Annotated[
         Path | None, typer.Option(help="An EasyEdit hparams YAML file: the entry runs that algorithm of EasyEdit.")
     ] = None,
+    server: Annotated[
+        bool, typer.Option("--server", help="A server (division system) instead of changed weights.")
+    ] = False,
 ) -> None:
     """Write a working method folder: manifest, entrypoint, Containerfile, test and README."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,59}", folder.resolve().name):
         _refuse("folder", folder, "is no name for a method", "use small letters, digits and hyphens, at most 60")
-    skeleton, hparams = SKELETON, ""
+    skeleton, hparams = SKELETONS / "server" if server else SKELETON, ""
     if easyedit is not None:
+        if server:
+            _refuse("easyedit", easyedit, "changes weights, and --server was given too", "give one of the two")
         try:
             skeleton, hparams = SKELETONS / "easyedit", easyedit_hparams(easyedit)
         except OSError as error:

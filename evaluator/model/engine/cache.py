@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -71,22 +72,24 @@ class SlotCache(Cache):
         self.rows, self.room = rows, room
         #: Where the next pass writes: rows (N, 1) and positions (N, W); and what it sees of the buffers.
         self.at: tuple[torch.Tensor, torch.Tensor] = (torch.empty(0), torch.empty(0))
-        self.seen: tuple[slice, slice, slice] = (slice(0), slice(None), slice(0))
+        self.seen: tuple[slice | torch.Tensor, slice, slice] = (slice(0), slice(None), slice(0))
         #: The same where all rows write side by side, which is much faster.
         self.run: tuple[slice, slice, slice] | None = None
         self._slots = [_SlotLayer(self, prefix[i] if prefix else None) for i in range(layers)]
         super().__init__(layers=list(self._slots))
 
-    def aim(self, first: int, positions: torch.Tensor, length: int, begin: int | None = None) -> None:
-        """The next pass is of the rows from `first` on, at `positions` (N, W), and sees `length` positions. `begin`:
-        where all rows begin alike.
+    def aim(self, rows: Sequence[int], positions: torch.Tensor, length: int, begin: int | None = None) -> None:
+        """The next pass is of these rows, at `positions` (N, W), and sees `length` positions. `begin`: where all rows
+        begin alike. Rows that do not stand side by side are copied to be seen.
         """
-        end = first + positions.shape[0]
+        numbers = torch.tensor(rows, device=positions.device)
+        beside = list(rows) == list(range(rows[0], rows[0] + len(rows)))
+        chosen = slice(rows[0], rows[0] + len(rows)) if beside else numbers
         stop = None if begin is None else begin + positions.shape[1]
-        whole = stop is not None and stop <= self.room
-        self.run = (slice(first, end), slice(None), slice(begin, stop)) if whole else None
-        self.at = (torch.arange(first, end, device=positions.device)[:, None], positions)
-        self.seen = (slice(first, end), slice(None), slice(length))
+        whole = beside and stop is not None and stop <= self.room
+        self.run = (slice(rows[0], rows[0] + len(rows)), slice(None), slice(begin, stop)) if whole else None
+        self.at = (numbers[:, None], positions)
+        self.seen = (chosen, slice(None), slice(length))
 
     def move(self, source: int, target: int, length: int) -> None:
         """Put the first `length` positions of one row into another."""

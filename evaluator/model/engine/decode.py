@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -25,8 +24,8 @@ READ_TOKENS = 4096
 EVEN_TOKENS = 512
 #: So much of a draft is read with its prompt; where all of it is right, the rest follows.
 FIRST_GUESSED = 6
-#: Rows whose drafts are read to their ends in one pass.
-TOGETHER = 16
+#: Positions of one pass while drafts are read to their ends, and so many that it may be cut short rather than padded.
+ENDS_TOKENS, EVEN_ENDS = 2048, 128
 #: A pass with fewer positions costs hardly less than one with so many: what is free is spent on guesses.
 FREE_TOKENS = 48
 #: Most tokens that are guessed ahead of a row.
@@ -166,7 +165,8 @@ class Decoding:
         for chosen in batches(lengths, READ_TOKENS, busy=EVEN_TOKENS):
             part = [lines[i] for i in chosen]
             fed = [line.own + line.guess for line in part]
-            states = self.trunk.extend(cache, len(order), fed, [len(prefix)] * len(fed))
+            rows = range(len(order), len(order) + len(fed))
+            states = self.trunk.extend(cache, rows, fed, [len(prefix)] * len(fed))
             order += chosen
             self.pace.passes += 1
             if repeat == 1:
@@ -199,13 +199,11 @@ class Decoding:
         """Continue the lines that are open, each in the cache's row of its place, until all are closed."""
         live = list(lines)
         self._close(cache, live, past, drafts)
-        for right, run in groupby(enumerate(live), key=lambda place: place[1].on_draft):
-            rows = list(run)
-            for start in range(0, len(rows) if right else 0, TOGETHER):
-                first, lines = rows[start][0], [line for _, line in rows[start : start + TOGETHER]]
-                for line in lines:
-                    line.guess = line.draft[len(line.said) :]
-                self._pass(cache, first, lines, past)
+        right = [row for row, line in enumerate(live) if line.on_draft]
+        for row in right:
+            live[row].guess = live[row].draft[len(live[row].said) :]
+        for chosen in batches([1 + len(live[row].guess) for row in right], ENDS_TOKENS, busy=EVEN_ENDS):
+            self._pass(cache, [right[i] for i in chosen], [live[right[i]] for i in chosen], past)
         while True:
             self._close(cache, live, past, drafts)
             if not live:
@@ -214,12 +212,12 @@ class Decoding:
             if drafts is not None and free > 0:
                 for line in live:
                     line.guess = drafts.after(line.said, min(free, self.max_tokens - len(line.said) - 1))
-            self._pass(cache, 0, live, past)
+            self._pass(cache, range(len(live)), live, past)
 
-    def _pass(self, cache: SlotCache, first: int, lines: Sequence[_Line], past: int) -> None:
-        """One pass of lines that stand in the cache's rows from `first` on."""
+    def _pass(self, cache: SlotCache, rows: Sequence[int], lines: Sequence[_Line], past: int) -> None:
+        """One pass of lines that stand in these rows of the cache."""
         fed = [[line.said[-1], *line.guess] for line in lines]
-        states = self.trunk.extend(cache, first, fed, [past + line.known for line in lines])
+        states = self.trunk.extend(cache, rows, fed, [past + line.known for line in lines])
         self.pace.passes += 1
         self._settle(lines, states, [0] * len(lines))
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
+from evaluator.model.engine.linear import PackedMatrix, packs
+
 #: Rows of one matrix product with the vocabulary, and rows whose softmax passes stay in the processor's cache.
-HEAD_ROWS = 512
+HEAD_ROWS = 128
 SOFTMAX_ROWS = 8
-#: Below this many rows, the product with the vocabulary on the left is several times faster on a CPU.
-FEW_ROWS = 32
 
 
 class Head:
-    """From hidden states (R, hidden) to the model's own logits (R, vocabulary), in fp32, good until the next call."""
+    """From hidden states (R, hidden) to the model's own logits (R, vocabulary), in fp32."""
 
     def __init__(self, model: Any) -> None:
         config = model.config.get_text_config()
@@ -24,7 +24,7 @@ class Head:
         #: Rows that have met the vocabulary so far.
         self.rows = 0
         self.cap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
-        self._room: torch.Tensor | None = None
+        self._packed = PackedMatrix(self.module.weight) if packs(self.module.weight) else None
         self.scale = float(getattr(config, "logit_scale", None) or 1) / float(
             getattr(config, "logits_scaling", None) or 1
         )  # Cohere, Granite
@@ -39,22 +39,16 @@ class Head:
         return logits
 
     def _product(self, states: torch.Tensor) -> torch.Tensor:
-        """States times the vocabulary. On a CPU into the same room each time: fresh pages cost as much as a fifth."""
-        weight, count = self.module.weight, states.shape[0]
-        if self.module.bias is not None or weight.device.type != "cpu" or weight.dtype != torch.float32:
-            found: torch.Tensor = self.module(states).float()
-            return found
-        if self._room is None or len(self._room) < count:
-            self._room = weight.new_empty((count, weight.shape[0]))
-        return torch.mm(states, weight.t(), out=self._room[:count])
+        """States times the vocabulary."""
+        if self._packed is not None and not torch.is_grad_enabled():
+            return self._packed(states, self.module.bias)
+        found: torch.Tensor = self.module(states).float()
+        return found
 
     def best(self, states: torch.Tensor) -> torch.Tensor:
         """The most probable token of each row, (R,): scaling and capping keep the order."""
         self.rows += states.shape[0]
-        if states.device.type == "cpu" and states.shape[0] < FEW_ROWS and self.module.bias is None:
-            return torch.mm(self.module.weight, states.t()).float().argmax(0)
-        found: torch.Tensor = self.module(states).float().argmax(-1)
-        return found
+        return torch.cat([self._product(part).argmax(-1) for part in states.split(HEAD_ROWS)])
 
     def agrees(self, model: Any, tokens: Sequence[int], tolerance: float) -> bool:
         """Whether these logits are the model's own, on a few tokens; NaN on both sides agrees."""

@@ -10,6 +10,7 @@ from transformers.cache_utils import DynamicCache
 
 from evaluator.model.engine.cache import KeyValues, SlotCache, prefix_cache
 from evaluator.model.engine.head import Head
+from evaluator.model.engine.linear import linears_pack
 from evaluator.model.engine.pack import Layout, Row
 
 #: Prefixes whose keys and values are kept between calls (a system prompt, mostly).
@@ -30,10 +31,14 @@ def additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 class Trunk:
-    """A causal language model without its head; keeps the keys and values of a few shared prefixes."""
+    """A causal language model without its head; keeps the keys and values of a few shared prefixes.
+
+    The model's linear layers are packed in place: it answers as before, but its matrices can't be written to any more.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        linears_pack(model.base_model)
         self.device: torch.device = next(model.parameters()).device
         self.dtype: torch.dtype = next(model.parameters()).dtype
         self.head = Head(model)
@@ -99,10 +104,10 @@ class Trunk:
         return SlotCache(self.model.config.get_text_config().num_hidden_layers, rows, room, self.prefix(prefix))
 
     def extend(
-        self, cache: SlotCache, first: int, fed: Sequence[Sequence[int]], offsets: Sequence[int]
+        self, cache: SlotCache, rows: Sequence[int], fed: Sequence[Sequence[int]], offsets: Sequence[int]
     ) -> torch.Tensor:
-        """Hidden states (N, longest, hidden) of the tokens `fed` to the N rows of the cache from `first` on, each row's
-        from its offset on; what lies behind a row's end means nothing.
+        """Hidden states (N, longest, hidden) of the tokens `fed` to N rows of the cache, each row's from its offset on;
+        what lies behind a row's end means nothing.
         """
         width = max(map(len, fed))
         length = max(offset + len(tokens) for offset, tokens in zip(offsets, fed, strict=True))
@@ -113,7 +118,7 @@ class Trunk:
         real = step < sizes
         allowed = torch.arange(length, device=self.device) <= positions[:, :, None]
         begin = offsets[0] if len(set(offsets)) == 1 else None
-        cache.aim(first, torch.where(real, positions, cache.room), length, begin)
+        cache.aim(rows, torch.where(real, positions, cache.room), length, begin)
         out = self.model.base_model(
             input_ids=ids,
             position_ids=torch.where(real, positions, 0),

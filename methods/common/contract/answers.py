@@ -23,8 +23,8 @@ class Row:
 class TokenScores:
     """Natural log-probabilities of one row of n tokens, as three lists of n + 1 entries.
 
-    Entry i is about token i given the tokens before it; entry 0 is unknown (None, and id -1);
-    entry n is about the greedy token that would follow the row.
+    Entry i is about token i given the tokens before it; entry 0 is unknown (None, and id -1), and so may be the
+    others of a context; entry n is about the greedy token that would follow the row.
     """
 
     logprobs: list[float | None]
@@ -34,6 +34,11 @@ class TokenScores:
     def __getitem__(self, part: slice) -> TokenScores:
         """Some of the entries."""
         return TokenScores(self.logprobs[part], self.top_ids[part], self.top_logprobs[part])
+
+    @staticmethod
+    def unknown(count: int) -> TokenScores:
+        """Entries of which nothing is known."""
+        return TokenScores([None] * count, [-1] * count, [None] * count)
 
     def __add__(self, behind: TokenScores) -> TokenScores:
         """These entries, then those."""
@@ -69,8 +74,8 @@ class Responder(Protocol):
         """Where the question ends, when the caller did not say so."""
         ...
 
-    def score(self, rows: Sequence[Row]) -> list[TokenScores]:
-        """Scores of every row, in order."""
+    def score(self, rows: Sequence[Row], *, contexts: bool = True) -> list[TokenScores]:
+        """Scores of every row, in order. Without `contexts` the entries of a row's context may be left unknown."""
         ...
 
     def generate(self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str]) -> list[Completion]:

@@ -43,10 +43,10 @@ def score_tokens(
         tails = [[rows[index][len(contexts[place]) :] for index in members[place]] for place in group]
         for place, ends, (front, backs) in zip(group, tails, _read(base, chosen, tails), strict=True):
             asked = contexts[place][1:]
-            before = _scores(base, front[:-1], asked) if contexts_too else _unknown(len(asked))
+            before = _scores(base, front[:-1], asked) if contexts_too else TokenScores.unknown(len(asked))
             for index, tail, states in zip(members[place], ends, backs, strict=True):
                 after = _scores(base, torch.cat([front[-1:], states]), [*tail, None])
-                scores[index] = _unknown(1) + before + after
+                scores[index] = TokenScores.unknown(1) + before + after
     return [scores[index] for index in range(len(rows))]
 
 
@@ -117,10 +117,6 @@ def _scores(base: BaseModel, hidden: Tensor, following: Sequence[int | None]) ->
         top_ids += best.tolist()
         top_logprobs += highest
     return TokenScores(logprobs, top_ids, top_logprobs)
-
-
-def _unknown(count: int) -> TokenScores:
-    return TokenScores([None] * count, [-1] * count, [None] * count)
 
 
 @torch.inference_mode()

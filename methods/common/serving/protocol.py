@@ -19,6 +19,8 @@ class CompletionRequest:
 
     rows: tuple[Row, ...]
     scores: bool
+    #: Whether somebody reads the scores of a context: not where the caller knows where it ends.
+    contexts: bool
     max_tokens: int
     stops: tuple[str, ...]
     model: str
@@ -29,7 +31,8 @@ def request_read(body: Any, responder: Responder) -> CompletionRequest:
     if not isinstance(body, dict):
         raise MethodError("body", body, "is not an object", "send a JSON object")
     prompts = _prompts(body.get("prompt"), responder)
-    lengths = _context_lengths(body.get("context_len"), prompts, responder)
+    told = body.get("context_len")
+    lengths = _context_lengths(told, prompts, responder)
     rows = tuple(Row(tuple(ids), length) for ids, length in zip(prompts, lengths, strict=True))
     if body.get("temperature", 0) not in (0, 0.0, None):
         raise MethodError("temperature", body["temperature"], "is not 0", "only greedy answers are served")
@@ -47,13 +50,14 @@ def request_read(body: Any, responder: Responder) -> CompletionRequest:
         raise MethodError("logprobs", body.get("logprobs"), "is missing beside echo", "send logprobs = 1 to score")
     if scores and max_tokens > 1:
         raise MethodError("max_tokens", max_tokens, "is above 1 beside echo", "score with max_tokens = 1")
-    return CompletionRequest(rows, scores, max_tokens, _stops(body.get("stop")), str(body.get("model", "")))
+    stops, model = _stops(body.get("stop")), str(body.get("model", ""))
+    return CompletionRequest(rows, scores, told is None, max_tokens, stops, model)
 
 
 def respond(request: CompletionRequest, responder: Responder) -> dict[str, Any]:
     """The response body of a checked request."""
     if request.scores:
-        scored = responder.score(request.rows)
+        scored = responder.score(request.rows, contexts=request.contexts)
         choices = [
             _scored_choice(number, row, item, responder)
             for number, (row, item) in enumerate(zip(request.rows, scored, strict=True))
@@ -86,8 +90,9 @@ def _scored_choice(number: int, row: Row, scores: TokenScores, responder: Respon
     tops: list[dict[str, float] | None] = [None]
     for place in range(1, len(ids)):
         best, best_logprob, actual = scores.top_ids[place], scores.top_logprobs[place], scores.logprobs[place]
-        assert best_logprob is not None
-        assert actual is not None
+        if best_logprob is None or actual is None:
+            tops.append(None)
+            continue
         # Two ids can read the same (parts of one character): the larger value stands for the text.
         top = {tokens[place]: actual}
         text = responder.decode([best], plain=False)

@@ -88,7 +88,7 @@ class Reciter(_Text):
         super().__init__(form, vocabulary)
         self._response = response
 
-    def score(self, rows: Sequence[Row]) -> list[TokenScores]:
+    def score(self, rows: Sequence[Row], *, contexts: bool = True) -> list[TokenScores]:
         script = self._script(self._response)
         return [scripted_scores(script, row.ids, row.context_len) for row in rows]
 
@@ -104,8 +104,8 @@ class RoutingResponder(_Text):
         self._base = base
         self._router = router
 
-    def score(self, rows: Sequence[Row]) -> list[TokenScores]:
-        """Entries of the context are the base's own; those behind it are the plan's."""
+    def score(self, rows: Sequence[Row], *, contexts: bool = True) -> list[TokenScores]:
+        """Entries of the context are the base's own, or left out; those behind it are the plan's."""
         from methods.common.model.inference import score_tokens  # noqa: PLC0415 - loads torch
 
         plans = self._plans(rows)
@@ -117,7 +117,20 @@ class RoutingResponder(_Text):
             row.context if number in moved or isinstance(plan, Recite) else row.ids
             for number, (row, plan) in enumerate(zip(rows, plans, strict=True))
         ]
-        asked = score_tokens(self._base, own, [row.context_len for row in rows])
+        # Where a context's own entries are not wanted, only rows that the base itself answers are read for them.
+        needed = [
+            number
+            for number, plan in enumerate(plans)
+            if contexts or (number not in moved and not isinstance(plan, Recite))
+        ]
+        found = score_tokens(
+            self._base,
+            [own[number] for number in needed],
+            [rows[number].context_len for number in needed],
+            contexts_too=contexts,
+        )
+        asked = {number: TokenScores.unknown(row.context_len) for number, row in enumerate(rows)}
+        asked |= dict(zip(needed, found, strict=True))
         behind = {number: rows[number].ids[rows[number].context_len :] for number in moved}
 
         def scored(ids: Sequence[Sequence[int]], context_lens: Sequence[int]) -> list[TokenScores]:

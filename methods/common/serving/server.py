@@ -16,6 +16,8 @@ from methods.common.contract.errors import MethodError
 from methods.common.serving.protocol import request_read, respond
 
 _LARGEST_BODY = 64 * 1024 * 1024
+#: Prompts that the platform may put into one request: the more, the more is read at once.
+_BATCH = 64
 
 
 class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -43,7 +45,7 @@ def _handler_for(responder: Responder) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             if self.path.split("?")[0] == "/health":
-                self._answer(200, {"status": "ok"})
+                self._answer(200, {"status": "ok", "batch": _BATCH})
             else:
                 self._answer(404, _error("path", f"{self.path} is unknown; ask GET /health or POST /v1/completions"))
 
