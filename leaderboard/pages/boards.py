@@ -26,6 +26,7 @@ from leaderboard.boards.figures import forget_against_retain
 from leaderboard.boards.models import BoardSnapshot
 from leaderboard.boards.sensitivity import sensitivity_build
 from leaderboard.boards.table import BoardQuery, columns_read, entries_read, table_build
+from leaderboard.boards.unbeaten import unbeaten_find
 from leaderboard.methods.models import Division, Kind
 
 _TABLE_CACHE_S = 3600
@@ -106,6 +107,7 @@ def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "pinned": f"?revision={snapshot.revision}&evaluator={snapshot.evaluator}",
         "bibtex": _bibtex(request, snapshot),
         "sensitivity": sensitivity_build(columns, entries),
+        "unbeaten": unbeaten_find(columns, entries),
         "axes": axes,
         "points": [(entry, [entry.score(axis.key) for axis in axes or ()]) for entry in entries],
     }

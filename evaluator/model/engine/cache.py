@@ -97,11 +97,12 @@ class SlotCache(Cache):
             for buffer in (layer.keys, layer.values):
                 buffer[target, :, :length] = buffer[source, :, :length]
 
-    def repeat(self, rows: int, times: int) -> None:
-        """Put each of the first rows `times` times, side by side."""
+    def repeat(self, first: int, rows: int, times: int) -> None:
+        """Put each of `rows` rows from `first` on `times` times, side by side from there on."""
         for layer in self._slots:
             for buffer in (layer.keys, layer.values):
-                buffer[: rows * times] = buffer[:rows].repeat_interleave(times, 0)
+                found = buffer[first : first + rows].repeat_interleave(times, 0)
+                buffer[first : first + rows * times] = found
 
 
 def prefix_cache(prefix: list[KeyValues]) -> Cache:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,8 +27,10 @@ EVEN_TOKENS = 512
 FIRST_GUESSED = 6
 #: Positions of one pass while drafts are read to their ends, and so many that it may be cut short rather than padded.
 ENDS_TOKENS, EVEN_ENDS = 2048, 128
-#: A pass with fewer positions costs hardly less than one with so many: what is free is spent on guesses.
-FREE_TOKENS = 48
+#: A pass of one position costs about what so many positions more cost: what reading the weights takes.
+FREE_TOKENS = 24
+#: Rows that have ended are filled again when they are one in so many.
+REFILLED = 8
 #: Most tokens that are guessed ahead of a row.
 MOST_GUESSED = 12
 
@@ -66,6 +69,15 @@ class _Line:
     def known(self) -> int:
         """Positions behind the shared prefix whose keys and values are good: all but the token said last."""
         return len(self.own) + len(self.said) - 1
+
+
+@dataclass
+class _Pool:
+    """A cache whose first rows are those of the `live` lines; `past` is the length of the prefix that all share."""
+
+    cache: SlotCache
+    past: int
+    live: list[_Line] = field(default_factory=list)
 
 
 @dataclass
@@ -148,40 +160,78 @@ class Decoding:
     def packed(
         self, prompts: Sequence[Sequence[int]], repeat: int = 1, drafts: Drafts | None = None
     ) -> list[list[int]]:
-        """The shared prefix once, each prompt read together with its draft, then a pass a token and what `drafts`
-        guesses from other answers. A guessed token counts only where it is what the model chooses there.
+        """What prompts begin with alike once, each prompt read together with its draft, then a pass a token and what
+        `drafts` guesses from other answers. A guessed token counts only where it is what the model chooses there.
         """
-        prefix = common_prefix(prompts, min(map(len, prompts)) - 1) if len(prompts) > 1 else ()
         guessing = drafts if repeat == 1 and self.choose is None else None
-        lines = [_Line(list(prompt[len(prefix) :])) for prompt in prompts]
-        for line, prompt in zip(lines, prompts, strict=True):
-            line.draft = guessing.of(prompt, self.max_tokens - 1) if guessing else []
-            line.guess = line.draft[:FIRST_GUESSED]
-        room = len(prefix) + max(len(line.own) for line in lines) + self.max_tokens
-        cache = self.trunk.slots(len(lines) * repeat, room, prefix)
-        lengths = [len(line.own) + len(line.guess) for line in lines]
-        order: list[int] = []
-        last: list[torch.Tensor] = []
-        for chosen in batches(lengths, READ_TOKENS, busy=EVEN_TOKENS):
-            part = [lines[i] for i in chosen]
-            fed = [line.own + line.guess for line in part]
-            rows = range(len(order), len(order) + len(fed))
-            states = self.trunk.extend(cache, rows, fed, [len(prefix)] * len(fed))
-            order += chosen
-            self.pace.passes += 1
-            if repeat == 1:
-                self._settle(part, states, [len(line.own) - 1 for line in part])
-            else:
-                last += [states[row, len(line.own) - 1] for row, line in enumerate(part)]
-        if repeat > 1:
-            cache.repeat(len(order), repeat)
-            order = [i * repeat + n for i in order for n in range(repeat)]
-            lines = [_Line(line.own) for line in lines for _ in range(repeat)]
-            chosen_first = self._chosen(torch.stack(last).repeat_interleave(repeat, 0))
-            for i, token in zip(order, chosen_first, strict=True):
-                self._take(lines[i], [token])
-        self._go_on(cache, [lines[i] for i in order], len(prefix), guessing)
+        lines = [_Line([]) for _ in range(len(prompts) * repeat)]
+        for group in _alike(prompts):
+            asked = [prompts[i] for i in group]
+            prefix = common_prefix(asked, min(map(len, asked)) - 1) if len(asked) > 1 else ()
+            waiting = []
+            for i in sorted(group, key=lambda i: (-len(prompts[i]), i)):
+                copies = lines[i * repeat : (i + 1) * repeat]
+                for line in copies:
+                    line.own = list(prompts[i][len(prefix) :])
+                    line.draft = guessing.of(prompts[i], self.max_tokens - 1) if guessing else []
+                waiting.append(copies)
+            self._answer(waiting, prefix, guessing)
         return [line.said for line in lines]
+
+    def _answer(self, waiting: list[list[_Line]], prefix: tuple[int, ...], drafts: Drafts | None) -> None:
+        """Continue all lines, those of one prompt together, longest prompts first, in a pool of rows: as rows end,
+        others are read into their places.
+        """
+        room = len(prefix) + len(waiting[0][0].own) + self.max_tokens
+        repeat = len(waiting[0])
+        at_once = max(1, CACHE_BYTES // (self.trunk.bytes_per_token() * room * repeat))
+        pool = _Pool(self.trunk.slots(min(at_once, len(waiting)) * repeat, room, prefix), len(prefix))
+        while True:
+            self._close(pool, drafts)
+            free = (pool.cache.rows - len(pool.live)) // repeat
+            if waiting and (not pool.live or free * REFILLED >= at_once):
+                new, waiting = waiting[:free], waiting[free:]
+                self._read(pool, new)
+            elif pool.live:
+                said = [len(line.said) for line in pool.live]
+                guesses = self._guess(pool.live, drafts)
+                self._pass(pool, range(len(pool.live)))
+                for line, place, guess in zip(pool.live, said, guesses, strict=True):
+                    if guess and drafts is not None:
+                        drafts.tell(line.said[place : place + 1] == guess[:1])
+            else:
+                return
+
+    def _read(self, pool: _Pool, prompts: Sequence[list[_Line]]) -> None:
+        """Read prompts with the beginnings of their drafts into rows behind the live ones, then the drafts that are
+        right so far to their ends.
+        """
+        firsts = [copies[0] for copies in prompts]
+        for line in firsts:
+            line.guess = line.draft[:FIRST_GUESSED]
+        begin = len(pool.live)
+        for chosen in batches([len(line.own) + len(line.guess) for line in firsts], READ_TOKENS, busy=EVEN_TOKENS):
+            part = [firsts[i] for i in chosen]
+            fed = [line.own + line.guess for line in part]
+            start = len(pool.live)
+            states = self.trunk.extend(pool.cache, range(start, start + len(part)), fed, [pool.past] * len(part))
+            self.pace.passes += 1
+            copies = len(prompts[0])
+            if copies == 1:
+                pool.live += part
+                self._settle(part, states, [len(line.own) - 1 for line in part])
+                continue
+            pool.cache.repeat(start, len(part), copies)
+            lasts = torch.stack([states[row, len(line.own) - 1] for row, line in enumerate(part)])
+            lines = [line for i in chosen for line in prompts[i]]
+            pool.live += lines
+            for line, token in zip(lines, self._chosen(lasts.repeat_interleave(copies, 0)), strict=True):
+                self._take(line, [token])
+        right = [row for row in range(begin, len(pool.live)) if pool.live[row].open and pool.live[row].on_draft]
+        for row in right:
+            pool.live[row].guess = pool.live[row].draft[len(pool.live[row].said) :]
+        for chosen in batches([1 + len(pool.live[row].guess) for row in right], ENDS_TOKENS, busy=EVEN_ENDS):
+            self._pass(pool, [right[i] for i in chosen])
 
     def _settle(self, lines: Sequence[_Line], states: torch.Tensor, starts: Sequence[int]) -> None:
         """Choose after the place `starts` of each row of `states` (rows, width, hidden), and after each guess."""
@@ -195,34 +245,30 @@ class Decoding:
         for line in lines:
             self._take(line, [next(chosen) for _ in range(len(line.guess) + 1)])
 
-    def _go_on(self, cache: SlotCache, lines: Sequence[_Line], past: int, drafts: Drafts | None) -> None:
-        """Continue the lines that are open, each in the cache's row of its place, until all are closed."""
-        live = list(lines)
-        self._close(cache, live, past, drafts)
-        right = [row for row, line in enumerate(live) if line.on_draft]
-        for row in right:
-            live[row].guess = live[row].draft[len(live[row].said) :]
-        for chosen in batches([1 + len(live[row].guess) for row in right], ENDS_TOKENS, busy=EVEN_ENDS):
-            self._pass(cache, [right[i] for i in chosen], [live[right[i]] for i in chosen], past)
-        while True:
-            self._close(cache, live, past, drafts)
-            if not live:
-                return
-            free = min(MOST_GUESSED, FREE_TOKENS // len(live) - 1)
-            if drafts is not None and free > 0:
-                for line in live:
-                    line.guess = drafts.after(line.said, min(free, self.max_tokens - len(line.said) - 1))
-            self._pass(cache, range(len(live)), live, past)
+    def _guess(self, live: Sequence[_Line], drafts: Drafts | None) -> list[list[int]]:
+        """What other answers said next, for each line; put behind the lines while such guesses are right often enough
+        to pay: the fewer rows a pass has, the less a guess costs beside it.
+        """
+        free = min(MOST_GUESSED, FREE_TOKENS // len(live) - 1)
+        if drafts is None or free <= 0:
+            return [[] for _ in live]
+        found = [drafts.after(line.said, min(free, self.max_tokens - len(line.said) - 1)) for line in live]
+        if drafts.share > len(live) / (len(live) + FREE_TOKENS):
+            for line, guess in zip(live, found, strict=True):
+                line.guess = guess
+        return found
 
-    def _pass(self, cache: SlotCache, rows: Sequence[int], lines: Sequence[_Line], past: int) -> None:
-        """One pass of lines that stand in these rows of the cache."""
+    def _pass(self, pool: _Pool, rows: Sequence[int]) -> None:
+        """One pass of the lines in these rows."""
+        lines = [pool.live[row] for row in rows]
         fed = [[line.said[-1], *line.guess] for line in lines]
-        states = self.trunk.extend(cache, rows, fed, [past + line.known for line in lines])
+        states = self.trunk.extend(pool.cache, rows, fed, [pool.past + line.known for line in lines])
         self.pace.passes += 1
         self._settle(lines, states, [0] * len(lines))
 
-    def _close(self, cache: SlotCache, live: list[_Line], past: int, drafts: Drafts | None) -> None:
-        """Take the closed lines out of `live`; the last open one moves into each gap."""
+    def _close(self, pool: _Pool, drafts: Drafts | None) -> None:
+        """Take the closed lines out of the pool; the last open one moves into each gap."""
+        live = pool.live
         if drafts is not None:
             for line in live:
                 if not line.open:
@@ -236,4 +282,12 @@ class Decoding:
             if row < len(live):
                 live[row] = moved
                 if moved.open:
-                    cache.move(len(live), row, past + moved.known)
+                    pool.cache.move(len(live), row, pool.past + moved.known)
+
+
+def _alike(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The places of prompts that begin as most do, and of all others: a text without the chat form shares nothing."""
+    begins = Counter(prompt[0] for prompt in prompts)
+    most = max(begins, key=lambda token: (begins[token], -token), default=0)
+    groups = [[i for i, prompt in enumerate(prompts) if (prompt[0] == most) is same] for same in (True, False)]
+    return [group for group in groups if group]

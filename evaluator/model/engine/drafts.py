@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 #: So many tokens before it say which continuation of an earlier answer is guessed.
 BEFORE = 3
+#: The weight of the newest guess in the share of those that were right.
+LATELY = 0.02
 #: Stands before the first token of every answer.
 _START = (-1,) * BEFORE
 
@@ -23,6 +25,8 @@ class Drafts:
         self._after: dict[tuple[int, ...], tuple[tuple[int, ...], int]] = {}
         for prompt in sorted(drafts):
             self._learn(tuple(drafts[prompt]))
+        #: How often the first token of what `after` gave was right of late; well at first.
+        self.share = 0.5
 
     def of(self, prompt: Sequence[int], most: int) -> list[int]:
         """The draft of a prompt, at most so many tokens of it."""
@@ -35,6 +39,10 @@ class Drafts:
             return []
         text, place = found
         return list(text[place : place + most])
+
+    def tell(self, right: bool) -> None:
+        """Whether the first token that `after` gave was what the model said."""
+        self.share += (right - self.share) * LATELY
 
     def learn(self, said: Sequence[int]) -> None:
         """Remember a whole answer, given without its end."""
