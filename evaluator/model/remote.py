@@ -168,7 +168,7 @@ class RemoteModel:
     def generate(
         self, prompts: Sequence[list[int]], *, max_tokens: int, stop: Sequence[str], drafts: Sequence[str] = ()
     ) -> list[str]:
-        """See `ModelUnderTest.generate`. A server is told of no drafts."""
+        """See `ModelUnderTest.generate`. Drafts go to the server, which has the base and could say them itself."""
         texts: dict[int, str] = {}
         batches = self._shuffled(prompts, "generate")
         bodies = [
@@ -180,6 +180,7 @@ class RemoteModel:
                 "stop": list(stop),
                 "seed": 0,
             }
+            | ({"draft": [drafts[i] for i in batch]} if drafts else {})
             for batch in batches
         ]
         for batch, choices in zip(batches, self._ask(bodies), strict=True):

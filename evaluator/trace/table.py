@@ -88,6 +88,11 @@ def trace_read(path: Path, columns: Sequence[str] | None = None) -> list[dict[st
     return rows
 
 
+def trace_part(source: Path, target: Path, columns: Sequence[str]) -> None:
+    """Write some columns of a trace as a file of their own; what was left out reads as None."""
+    pq.write_table(pq.read_table(source, schema=TRACE_SCHEMA, columns=list(columns)), target, compression="zstd")
+
+
 def trace_redact(rows: Sequence[TraceRow], key: bytes, *, run_id: str) -> list[dict[str, Any]]:
     """What may be shown of a hidden run: outcomes, under names and in an order that no other run has.
 

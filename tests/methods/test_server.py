@@ -12,7 +12,7 @@ import pytest
 
 from methods.common.model.base_model import model_load
 from methods.common.model.chat import ChatForm, tokenizer_load
-from methods.common.model.inference import score_tokens
+from methods.common.model.inference import continue_greedily, score_tokens
 from tests.methods.harness import LANDS, Client, inputs_in, question, served, statement, unlearned
 
 pytestmark = pytest.mark.torch
@@ -210,3 +210,37 @@ def test_answers_behind_one_question_are_scored_as_alone_and_the_question_is_rea
     for length, whole, part in zip(lengths, together, behind, strict=True):
         assert part.logprobs[length:] == whole.logprobs[length:]
         assert part.logprobs[:length] == [None] * length
+
+
+def test_a_guess_changes_nothing_that_is_said_and_a_right_one_takes_one_pass(
+    base_dir: Path, form: ChatForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = model_load(base_dir, threads=2)
+    prompts = [form.prompt_ids(question(land)) for land in LANDS[:5]]
+    alone = continue_greedily(base, prompts, 24)
+    said = [ids for ids, _ in alone]
+    spoilt = [[*ids[:2], 1, *ids[3:]] for ids in said]
+    for guesses in (said, spoilt, said[1:] + said[:1], [ids + ids for ids in said], [[] for _ in said]):
+        assert continue_greedily(base, prompts, 24, None, guesses) == alone
+        assert continue_greedily(base, prompts, 3, None, guesses) == continue_greedily(base, prompts, 3)
+    passes = 0
+    trunk = base.trunk
+
+    def counted(**kwargs: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return trunk(**kwargs)
+
+    monkeypatch.setattr(type(base), "trunk", property(lambda _: counted))
+    continue_greedily(base, prompts, 24, None, said)
+    assert passes <= 2, "what all begin with, and the rest of each with its guess"
+
+
+def test_a_draft_is_taken_with_the_prompt_and_changes_no_answer(clients: dict[str, Client], form: ChatForm) -> None:
+    prompts = [form.prompt_ids(asked) for asked in (ASKED, OTHER)]
+    for method in METHODS:
+        plain = clients[method].complete(prompt=prompts, max_tokens=40)
+        for draft in (["", statement(LANDS[4])], [statement(LANDS[0]), "Nonsense, all of it."]):
+            assert clients[method].complete(prompt=prompts, max_tokens=40, draft=draft) == plain
+    status, data = clients["icr"].ask("POST", "/v1/completions", {"prompt": prompts, "draft": ["one"]})
+    assert status == 400 and "draft: is not one text a prompt" in data["error"]["message"]

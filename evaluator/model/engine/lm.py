@@ -197,7 +197,7 @@ class EvaluatorLM(TemplateLM):
             known = self.store.texts_read(list(keys.values())) if self.store else {}
             if len(known) < len(chunk):
                 asked = list(ids.values())
-                drafts = self._drafts(asked, options)
+                drafts = self.drafts(asked, options)
                 texts = self.under_test.generate(asked, max_tokens=max_tokens, stop=stop, drafts=drafts)
                 known = dict(zip(keys.values(), texts, strict=True))
                 if self.store:
@@ -205,12 +205,16 @@ class EvaluatorLM(TemplateLM):
             self.generated |= {(p, *options): known[key] for p, key in keys.items()}
         return [self.generated[(p, *options)] for p in prompts]
 
-    def _drafts(self, ids: Sequence[list[int]], options: tuple[int, tuple[str, ...]]) -> list[str]:
-        """What other models of the store answered to these prompts; empty where none did."""
+    def drafts(self, ids: Sequence[list[int]], options: tuple[int, tuple[str, ...]]) -> list[str]:
+        """What other models of the store answered to prompts (token ids) under the same (max_tokens, stop): an empty
+        text where none did, nothing at all without a model to take drafts from.
+        """
+        if not self.store or not self.draft_from:
+            return []
         found = [""] * len(ids)
-        for fingerprint in self.draft_from if self.store else ():
+        for fingerprint in self.draft_from:
             keys = [primitive_key(fingerprint, "generate", tokens, *options) for tokens in ids]
-            known = self.store.texts_read(keys) if self.store else {}
+            known = self.store.texts_read(keys)
             found = [have or known.get(key, "") for have, key in zip(found, keys, strict=True)]
         return found
 

@@ -78,6 +78,10 @@ class Responder(Protocol):
         """Scores of every row, in order. Without `contexts` the entries of a row's context may be left unknown."""
         ...
 
-    def generate(self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str]) -> list[Completion]:
-        """Greedy continuations of every row, in order; may end early once a stop string has appeared."""
+    def generate(
+        self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str], drafts: Sequence[str] = ()
+    ) -> list[Completion]:
+        """Greedy continuations of every row, in order; may end early once a stop string has appeared. `drafts`: what
+        the base says to each, where it is known; it makes reading faster at most.
+        """
         ...

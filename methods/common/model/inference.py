@@ -125,59 +125,82 @@ def continue_greedily(
     rows: Sequence[Sequence[int]],
     max_tokens: int,
     ended: Callable[[Sequence[int]], bool] | None = None,
+    guesses: Sequence[Sequence[int]] = (),
 ) -> list[tuple[list[int], bool]]:
     """The greedy continuation of every row, and whether it ended by itself.
 
     A row ends at an end-of-turn token (not part of the result) or as soon as `ended(ids)` is true.
     Finished rows leave the batch, so a few long answers do not hold up the many short ones.
+    `guesses`: what each row may go on with; read together with it, and kept as far as the model says the same.
     """
     results: list[tuple[list[int], bool]] = [([], False) for _ in rows]
-    order = sorted(range(len(rows)), key=lambda item: (len(rows[item]), item))
-    for start in range(0, len(order), _ROWS_PER_BATCH):
-        _continue_batch(base, rows, order[start : start + _ROWS_PER_BATCH], max_tokens, ended, results)
+    guessed = [list(guesses[item])[: max(0, max_tokens - 1)] if guesses else [] for item in range(len(rows))]
+    order = sorted(range(len(rows)), key=lambda item: (len(rows[item]) + len(guessed[item]), item))
+    for start in range(0, len(order) if max_tokens > 0 else 0, _ROWS_PER_BATCH):
+        group = order[start : start + _ROWS_PER_BATCH]
+        _continue_batch(base, rows, guessed, group, max_tokens, ended, results)
     return results
 
 
 def _continue_batch(
     base: BaseModel,
     rows: Sequence[Sequence[int]],
+    guesses: Sequence[Sequence[int]],
     group: list[int],
     max_tokens: int,
     ended: Callable[[Sequence[int]], bool] | None,
     results: list[tuple[list[int], bool]],
 ) -> None:
-    if max_tokens < 1:
-        return
-    cache, mask, fronts = _contexts_read(base, [rows[index] for index in group])
-    hidden = torch.stack([front[-1] for front in fronts])
-    positions = torch.tensor([[len(rows[index])] for index in group], device=base.device)
-    alive = list(group)
-    for step in range(1, max_tokens + 1):
-        chosen = base.logits(hidden).argmax(dim=-1)
-        keep: list[int] = []
-        for place, token in enumerate(chosen.tolist()):
-            written = results[alive[place]][0]
-            if token in base.chat.end_ids:
-                results[alive[place]] = (written, True)
-                continue
+    def take(row: int, token: int) -> bool:
+        """Put a token behind a row; whether the row goes on."""
+        written = results[row][0]
+        closed = token in base.chat.end_ids
+        if not closed:
             written.append(token)
-            if ended is not None and ended(written):
-                results[alive[place]] = (written, True)
-            else:
-                keep.append(place)
-        if not keep or step == max_tokens:
-            return
-        if len(keep) < len(alive):
-            index = torch.tensor(keep, device=base.device)
-            cache.batch_select_indices(index)
-            chosen, mask, positions = chosen[index], mask[index], positions[index]
-            alive = [alive[place] for place in keep]
+            closed = ended is not None and ended(written)
+        results[row] = (written, closed)
+        return not closed and len(written) < max_tokens
+
+    cache, mask, fronts = _contexts_read(base, [[*rows[index], *guesses[index]] for index in group])
+    chosen = _guesses_checked(base, [front[-1 - len(guesses[i]) :] for front, i in zip(fronts, group, strict=True)])
+    alive: list[int] = []
+    keep: list[int] = []
+    for place, (row, said) in enumerate(zip(group, chosen, strict=True)):
+        guess = guesses[row]
+        going, right = take(row, said[0]), 0
+        while going and right < len(guess) and guess[right] == said[right]:
+            right += 1
+            going = take(row, said[right])
+        # What was read of a wrong guess is seen no more.
+        mask[place, mask.shape[1] - (len(guess) - right) :] = 0
+        if going:
+            keep.append(place)
+            alive.append(row)
+    positions = torch.tensor([[len(rows[row]) + len(results[row][0]) - 1] for row in alive], device=base.device)
+    if len(keep) < len(group) and keep:
+        index = torch.tensor(keep, device=base.device)
+        cache.batch_select_indices(index)
+        mask = mask[index]
+    while alive:
+        last = torch.tensor([[results[row][0][-1]] for row in alive], device=base.device)
         mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
         hidden = base.trunk(
-            input_ids=chosen[:, None],
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
+            input_ids=last, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
         ).last_hidden_state[:, -1]
+        tokens = base.logits(hidden).argmax(dim=-1).tolist()
+        keep = [place for place, (row, token) in enumerate(zip(alive, tokens, strict=True)) if take(row, token)]
         positions = positions + 1
+        if len(keep) < len(alive):
+            alive = [alive[place] for place in keep]
+            if alive:
+                index = torch.tensor(keep, device=base.device)
+                cache.batch_select_indices(index)
+                mask, positions = mask[index], positions[index]
+
+
+def _guesses_checked(base: BaseModel, states: Sequence[Tensor]) -> list[list[int]]:
+    """The likeliest token after each state, (time, width) a row."""
+    flat = torch.cat(list(states))
+    found = [token for part in flat.split(_POSITIONS_AT_ONCE) for token in base.logits(part).argmax(dim=-1).tolist()]
+    sizes = iter(found)
+    return [[next(sizes) for _ in range(len(state))] for state in states]

@@ -23,6 +23,8 @@ class CompletionRequest:
     contexts: bool
     max_tokens: int
     stops: tuple[str, ...]
+    #: What the base says to each row; nothing where the caller does not know.
+    drafts: tuple[str, ...]
     model: str
 
 
@@ -51,7 +53,8 @@ def request_read(body: Any, responder: Responder) -> CompletionRequest:
     if scores and max_tokens > 1:
         raise MethodError("max_tokens", max_tokens, "is above 1 beside echo", "score with max_tokens = 1")
     stops, model = _stops(body.get("stop")), str(body.get("model", ""))
-    return CompletionRequest(rows, scores, told is None, max_tokens, stops, model)
+    drafts = _drafts(body.get("draft"), len(rows))
+    return CompletionRequest(rows, scores, told is None, max_tokens, stops, drafts, model)
 
 
 def respond(request: CompletionRequest, responder: Responder) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def respond(request: CompletionRequest, responder: Responder) -> dict[str, Any]:
         ]
         written = len(request.rows)
     else:
-        completions = responder.generate(request.rows, request.max_tokens, request.stops)
+        completions = responder.generate(request.rows, request.max_tokens, request.stops, request.drafts)
         choices = [_written_choice(number, item, request.stops, responder) for number, item in enumerate(completions)]
         written = sum(len(item.ids) for item in completions)
     read = sum(len(row.ids) for row in request.rows)
@@ -160,6 +163,16 @@ def _stops(value: Any) -> tuple[str, ...]:
     if not isinstance(stops, list) or not all(isinstance(item, str) for item in stops):
         raise MethodError("stop", value, "is neither a text nor a list of texts", "send a list of strings")
     return tuple(item for item in stops if item)
+
+
+def _drafts(value: Any, count: int) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) != count or not all(isinstance(item, str) for item in value):
+        raise MethodError(
+            "draft", value, "is not one text a prompt", f"send a list of {count} strings, or leave it out"
+        )
+    return tuple(value)
 
 
 def _is_id(value: Any) -> bool:

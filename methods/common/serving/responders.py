@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -92,7 +92,9 @@ class Reciter(_Text):
         script = self._script(self._response)
         return [scripted_scores(script, row.ids, row.context_len) for row in rows]
 
-    def generate(self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str]) -> list[Completion]:
+    def generate(
+        self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str], drafts: Sequence[str] = ()
+    ) -> list[Completion]:
         return [self._recited(self._response, max_tokens, stops) for _ in rows]
 
 
@@ -142,7 +144,10 @@ class RoutingResponder(_Text):
             for number, (row, plan) in enumerate(zip(rows, plans, strict=True))
         ]
 
-    def generate(self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str]) -> list[Completion]:
+    def generate(
+        self, rows: Sequence[Row], max_tokens: int, stops: Sequence[str], drafts: Sequence[str] = ()
+    ) -> list[Completion]:
+        """What the base says unchanged is checked against its draft in one pass; all else is written token by token."""
         from methods.common.model.inference import continue_greedily  # noqa: PLC0415 - loads torch
 
         plans = self._plans(rows)
@@ -161,11 +166,18 @@ class RoutingResponder(_Text):
             group = {number: plan for number, plan in said.items() if len(plan.opening) == length}
             opened = {number: plan.opening for number, plan in group.items()}
             room = max_tokens - length
+            own = {tuple(row.ids): draft for row, draft in zip(rows, drafts, strict=False) if draft and not length}
 
             def written(
-                ids: Sequence[Sequence[int]], _: Sequence[int], room: int = room
+                ids: Sequence[Sequence[int]],
+                _: Sequence[int],
+                room: int = room,
+                own: Mapping[tuple[int, ...], str] = own,
             ) -> list[tuple[list[int], bool]]:
-                return continue_greedily(self._base, ids, room, ended) if room > 0 else [([], False)] * len(ids)
+                guesses = [self._form.encode(own.get(tuple(context), "")) for context in ids]
+                if room <= 0:
+                    return [([], False)] * len(ids)
+                return continue_greedily(self._base, ids, room, ended, guesses)
 
             for number, (ids, finished) in self._read(group, opened, written).items():
                 whole = (*group[number].opening, *ids)[:max_tokens]

@@ -54,13 +54,18 @@ class Threads(socketserver.ThreadingMixIn, OneThread):
 
 
 @contextmanager
-def listening(recorder: Recorder, kind: type[OneThread] = Threads) -> Iterator[Path]:
+def listening(recorder: Recorder, kind: type[OneThread] = Threads, health: bytes = b"{}") -> Iterator[Path]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            payload = json.dumps(recorder.answer(body)).encode()
+            self._send(json.dumps(recorder.answer(body)).encode())
+
+        def do_GET(self) -> None:
+            self._send(health)
+
+        def _send(self, payload: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
@@ -104,6 +109,36 @@ def test_an_answer_that_comes_late_is_still_the_answer_to_its_own_request() -> N
 
     with listening(Recorder(first_waits_for_the_last)) as socket:
         assert asked(socket, in_flight=2) == [str(ids[0]) for ids in PROMPTS]
+
+
+def test_drafts_go_with_their_own_prompts_and_a_request_without_them_has_no_such_field() -> None:
+    seen: dict[int, str] = {}
+
+    class Drafted(Recorder):
+        def answer(self, body: Body) -> Body:
+            seen.update({ids[0]: draft for ids, draft in zip(body["prompt"], body.get("draft", ()), strict=False)})
+            return super().answer(body)
+
+    with listening(Drafted()) as socket:
+        model = RemoteModel(socket, seed=0, batch_size=5)
+        model.generate(PROMPTS, max_tokens=1, stop=[])
+        assert seen == {}
+        model.generate(PROMPTS, max_tokens=1, stop=[], drafts=[f"draft {ids[0]}" for ids in PROMPTS])
+    assert seen == {ids[0]: f"draft {ids[0]}" for ids in PROMPTS}
+
+
+@pytest.mark.parametrize(
+    ("said", "batch"), [(b'{"batch": 3}', 3), (b"fine", 16), (b"[]", 16), (b'{"status": "ok"}', 16)]
+)
+def test_a_server_says_how_many_prompts_it_takes_or_gets_the_usual(said: bytes, batch: int) -> None:
+    with listening(Recorder(), health=said) as socket:
+        assert RemoteModel(socket, seed=0).batch_size == batch
+
+
+@pytest.mark.parametrize("said", [b'{"batch": 0}', b'{"batch": 65}', b'{"batch": true}', b'{"batch": "many"}'])
+def test_a_number_of_prompts_that_is_none_is_refused_by_name(said: bytes) -> None:
+    with listening(Recorder(), health=said) as socket, pytest.raises(EvaluationFailed, match="GET /health: batch"):
+        RemoteModel(socket, seed=0).generate(PROMPTS, max_tokens=1, stop=[])
 
 
 def test_one_at_a_time_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
