@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 from methods.common.contract.answers import TokenScores
 from methods.common.model.base_model import BaseModel, batches_by_length, common_length, padded
 
-#: Positions whose logits (positions x vocabulary, float32) are held at once: 512 x 50k is 100 MB.
-_POSITIONS_AT_ONCE = 512
+#: Positions whose logits (positions x vocabulary, float32) are held at once: 64 x 50k is 13 MB, which a cache holds.
+_POSITIONS_AT_ONCE = 64
 _TOKENS_PER_BATCH = 4096
 _ROWS_PER_BATCH = 32
+#: A pass of so many positions is cut before a row shorter than this share of its longest.
+_EVEN_TOKENS, _EVEN_SHARE = 256, 0.8
 
 
 @torch.inference_mode()
@@ -41,13 +44,29 @@ def score_tokens(
     for group in batches_by_length(sizes, _TOKENS_PER_BATCH):
         chosen = [contexts[place] for place in group]
         tails = [[rows[index][len(contexts[place]) :] for index in members[place]] for place in group]
-        for place, ends, (front, backs) in zip(group, tails, _read(base, chosen, tails), strict=True):
-            asked = contexts[place][1:]
-            before = _scores(base, front[:-1], asked) if contexts_too else TokenScores.unknown(len(asked))
-            for index, tail, states in zip(members[place], ends, backs, strict=True):
-                after = _scores(base, torch.cat([front[-1:], states]), [*tail, None])
-                scores[index] = TokenScores.unknown(1) + before + after
+        read = _read(base, chosen, tails)
+        # All of a group at once: the vocabulary is met in few large products instead of one a row.
+        parts = [
+            (front[:-1], contexts[place][1:]) for place, (front, _) in zip(group, read, strict=True) if contexts_too
+        ]
+        parts += [
+            (torch.cat([front[-1:], states]), (*tail, None))
+            for ends, (front, backs) in zip(tails, read, strict=True)
+            for tail, states in zip(ends, backs, strict=True)
+        ]
+        found = iter(_scores_of(base, parts))
+        before = [next(found) if contexts_too else TokenScores.unknown(len(contexts[place]) - 1) for place in group]
+        for place, asked in zip(group, before, strict=True):
+            for index in members[place]:
+                scores[index] = TokenScores.unknown(1) + asked + next(found)
     return [scores[index] for index in range(len(rows))]
+
+
+def _scores_of(base: BaseModel, parts: Sequence[tuple[Tensor, Sequence[int | None]]]) -> list[TokenScores]:
+    """The scores of several runs of states, each (time, width), and of the tokens that follow them."""
+    together = _scores(base, torch.cat([states for states, _ in parts]), [token for _, own in parts for token in own])
+    ends = list(accumulate(len(own) for _, own in parts))
+    return [together[end - len(own) : end] for end, (_, own) in zip(ends, parts, strict=True)]
 
 
 def _read(
@@ -56,21 +75,46 @@ def _read(
     """Last hidden states of every context, (time, width), and of each of its tails, (time, width)."""
     cache, mask, fronts = _contexts_read(base, contexts)
     flat = [tail for ends in tails for tail in ends]
-    if not any(flat):
-        return [(front, [front[:0]] * len(ends)) for front, ends in zip(fronts, tails, strict=True)]
-    owner = torch.tensor([number for number, ends in enumerate(tails) for _ in ends], device=base.device)
-    cache.batch_select_indices(owner)
-    ids, tail_mask = padded(flat, base.pad_id)
-    lengths = torch.tensor([len(context) for context in contexts], device=base.device)[owner]
-    hidden = base.trunk(
-        input_ids=ids.to(base.device),
-        attention_mask=torch.cat([mask[owner], tail_mask.to(base.device)], dim=1),
-        position_ids=lengths[:, None] + torch.arange(ids.shape[1], device=base.device),
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state
-    backs = iter([hidden[row, : len(tail)] for row, tail in enumerate(flat)])
-    return [(front, [next(backs) for _ in ends]) for front, ends in zip(fronts, tails, strict=True)]
+    owners = [number for number, ends in enumerate(tails) for _ in ends]
+    backs = [fronts[owner][:0] for owner in owners]
+    for chosen in _even([len(tail) for tail in flat]):
+        owner = torch.tensor([owners[place] for place in chosen], device=base.device)
+        ids, tail_mask = padded([flat[place] for place in chosen], base.pad_id)
+        lengths = torch.tensor([len(contexts[owners[place]]) for place in chosen], device=base.device)
+        hidden = base.trunk(
+            input_ids=ids.to(base.device),
+            attention_mask=torch.cat([mask[owner], tail_mask.to(base.device)], dim=1),
+            position_ids=lengths[:, None] + torch.arange(ids.shape[1], device=base.device),
+            past_key_values=_cache_of(base, cache, owner),
+            use_cache=True,
+        ).last_hidden_state
+        for row, place in enumerate(chosen):
+            backs[place] = hidden[row, : len(flat[place])]
+    found = iter(backs)
+    return [(front, [next(found) for _ in ends]) for front, ends in zip(fronts, tails, strict=True)]
+
+
+def _even(lengths: Sequence[int]) -> list[list[int]]:
+    """The places of what has a length, the longest first, cut where padding would cost more than another pass."""
+    groups: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        longest = lengths[groups[-1][0]] if groups else 0
+        if not lengths[place]:
+            break
+        if not groups or (len(groups[-1]) * longest >= _EVEN_TOKENS and lengths[place] < _EVEN_SHARE * longest):
+            groups.append([])
+        groups[-1].append(place)
+    return groups
+
+
+def _cache_of(base: BaseModel, cache: Any, rows: Tensor) -> Any:
+    """A cache of some rows of another, which stays as it is."""
+    from transformers import DynamicCache  # noqa: PLC0415 - loads transformers
+
+    chosen = DynamicCache(config=base.model.config)
+    for number, layer in enumerate(cache.layers):
+        chosen.update(layer.keys[rows], layer.values[rows], number)
+    return chosen
 
 
 def _contexts_read(base: BaseModel, contexts: Sequence[Sequence[int]]) -> tuple[Any, Tensor, list[Tensor]]:
@@ -135,10 +179,13 @@ def continue_greedily(
     """
     results: list[tuple[list[int], bool]] = [([], False) for _ in rows]
     guessed = [list(guesses[item])[: max(0, max_tokens - 1)] if guesses else [] for item in range(len(rows))]
-    order = sorted(range(len(rows)), key=lambda item: (len(rows[item]) + len(guessed[item]), item))
-    for start in range(0, len(order) if max_tokens > 0 else 0, _ROWS_PER_BATCH):
-        group = order[start : start + _ROWS_PER_BATCH]
-        _continue_batch(base, rows, guessed, group, max_tokens, ended, results)
+    sizes = [len(row) + len(guess) for row, guess in zip(rows, guessed, strict=True)]
+    order = sorted(range(len(rows)), key=lambda item: (-sizes[item], item))
+    # With a guess reading is all there is to do, if it is right; without, the more rows a step has the better.
+    groups = _even(sizes) if any(guessed) else [order]
+    for group in groups if max_tokens > 0 else ():
+        for start in range(0, len(group), _ROWS_PER_BATCH):
+            _continue_batch(base, rows, guessed, group[start : start + _ROWS_PER_BATCH], max_tokens, ended, results)
     return results
 
 
