@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evaluator.contract import BoardScore, MetricGroup
-from leaderboard.boards.table import SECTIONS, Column, Entry
+from leaderboard.boards.differences import difference_read
+from leaderboard.boards.table import SECTIONS, Column, Entry, columns_read, entries_read
 
 #: Kinds of probe that are named for each control: those on which it does worst.
 NAMED = 4
@@ -40,8 +42,9 @@ class Unbeaten:
         return self.best.score("overall")
 
 
-def unbeaten_find(columns: Sequence[Column], entries: Sequence[Entry]) -> tuple[Unbeaten, ...]:
-    """The controls whose interval of the overall score touches or passes that of their division's best ranked entry."""
+def unbeaten_find(payload: Mapping[str, Any]) -> tuple[Unbeaten, ...]:
+    """The controls of a Board JSON that their division's best ranked entry does not beat by the paired test."""
+    columns, entries = columns_read(payload), entries_read(payload)
     kinds = [
         column for column in columns if column.group in _KINDS and column.direction == "up" and not column.headline
     ]
@@ -55,14 +58,20 @@ def unbeaten_find(columns: Sequence[Column], entries: Sequence[Entry]) -> tuple[
             if not entry.is_control or entry.division != division:
                 continue
             item = Unbeaten(SECTIONS[section][0], entry, best, _caught(kinds, entry, best))
-            high, low = (item.reached.high, item.reached.value), (item.to_beat.low, item.to_beat.value)
-            if item.reached.value is not None and _first(*high) >= _first(*low):
+            if item.reached.value is not None and item.to_beat.value is not None and not _beaten(payload, item):
                 found.append(item)
-    return tuple(sorted(found, key=lambda item: -_first(item.reached.value)))
+    return tuple(sorted(found, key=lambda item: -(item.reached.value or 0.0)))
 
 
-def _first(*values: float | None) -> float:
-    return next((value for value in values if value is not None), 0.0)
+def _beaten(payload: Mapping[str, Any], item: Unbeaten) -> bool:
+    """Whether the best entry is better by the paired test; on a board without pairs, whether the intervals part."""
+    high, low = item.reached.high, item.to_beat.low
+    gap = (item.to_beat.value or 0.0) - (item.reached.value or 0.0)
+    one, other = item.best.submission, item.control.submission
+    found = difference_read(payload, key="overall", direction="up", one=one, other=other, gap=gap)
+    if found is not None:
+        return found.verdict == "better"
+    return high is not None and low is not None and high < low
 
 
 def _caught(kinds: Sequence[Column], control: Entry, best: Entry) -> tuple[Caught, ...]:

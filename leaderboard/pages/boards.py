@@ -107,7 +107,7 @@ def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "pinned": f"?revision={snapshot.revision}&evaluator={snapshot.evaluator}",
         "bibtex": _bibtex(request, snapshot),
         "sensitivity": sensitivity_build(columns, entries),
-        "unbeaten": unbeaten_find(columns, entries),
+        "unbeaten": unbeaten_find(snapshot.shown),
         "axes": axes,
         "points": [(entry, [entry.score(axis.key) for axis in axes or ()]) for entry in entries],
     }
