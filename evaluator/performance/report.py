@@ -1,15 +1,22 @@
-"""The engine bench's figures as a Markdown table, and their place in the documentation."""
+"""The engine bench's figures as a Markdown table, and the places of figures in the documentation."""
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evaluator.home import write_atomically
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines of a page between which a bench puts its figures."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+BEGIN, END = marks("measured")
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,12 @@ class Report:
     items: int
     #: lm-eval's batch sizes and the CPU-seconds of one try each; None where it was stopped.
     tried: dict[str, float | None] = field(default_factory=dict)
-    gemm_gflops: float = 0.0
+    #: The same on the probes of a release.
+    kept_tried: dict[str, float | None] = field(default_factory=dict)
     parity: list[Line] = field(default_factory=list)
     targets: list[Line] = field(default_factory=list)
+    #: Figures without a limit, as (what, value).
+    noted: list[tuple[str, str]] = field(default_factory=list)
     figures: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property
@@ -52,14 +62,14 @@ class Report:
     def table(self) -> str:
         """The whole report in Markdown."""
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        setting = f"{self.machine}; GEMM rate {self.gemm_gflops:.0f} GFLOP/s; {self.items} questions"
-        tries = ", ".join(
-            f"{batch} {'stopped, too long' if took is None else f'{took:.0f}'}" for batch, took in self.tried.items()
-        )
+        setting = f"{self.machine}; {self.items} questions; medians of {self.rounds} interleaved rounds"
+        tries = f"lm-eval's batch sizes, CPU-seconds of one try: {_tries(self.tried)}"
+        if self.kept_tried:
+            tries += f"; on the probes of a release: {_tries(self.kept_tried)}"
         lines = [
-            f"Evaluator {self.version}, {today}; {setting}; medians of {self.rounds} interleaved rounds.",
+            f"Evaluator {self.version}, {today}; {setting}.",
             "",
-            f"lm-eval's batch sizes, CPU-seconds of one try: {tries}.",
+            f"{tries}.",
             "",
             "| contender | task | wall s | CPU-s | padded tokens | head rows | forwards | peak MB |",
             "|---|---|--:|--:|--:|--:|--:|--:|",
@@ -70,19 +80,43 @@ class Report:
                 f"{found.median('tokens'):.0f} | {found.median('head_rows'):.0f} | {found.median('forwards'):.0f} | "
                 f"{found.most('peak_mb'):.0f} |"
             )
-        for title, part in (("parity", self.parity), ("target", self.targets)):
-            lines += ["", f"| {title} | measured | limit | |", "|---|--:|--:|---|"]
-            for line in part:
-                sign = "≥" if line.at_least else "≤"
-                verdict = "holds" if line.holds else "missed"
-                lines.append(f"| {line.what} | {line.value:.3g} | {sign} {line.limit:.3g} | {verdict} |")
+        lines += ["", *lines_table("parity", self.parity), "", *lines_table("target", self.targets)]
+        if self.noted:
+            lines += [
+                "",
+                "| figure | measured |",
+                "|---|--:|",
+                *(f"| {what} | {value} |" for what, value in self.noted),
+            ]
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
         """Put the table between the marks of a Markdown file. Raises `ValueError` when it has none."""
-        text = path.read_text()
-        if BEGIN not in text or END not in text:
-            raise ValueError(f"write: {path} has no lines {BEGIN!r} and {END!r} to put the figures between")
-        head, rest = text.split(BEGIN, 1)
-        tail = rest.split(END, 1)[1]
-        write_atomically(path, f"{head}{BEGIN}\n{self.table()}\n{END}{tail}")
+        page_write(path, self.table())
+
+
+def lines_table(title: str, lines: Iterable[Line]) -> list[str]:
+    """Figures beside their limits, in Markdown."""
+    rows = [f"| {title} | measured | limit | |", "|---|--:|--:|---|"]
+    for line in lines:
+        sign = "≥" if line.at_least else "≤"
+        verdict = "holds" if line.holds else "missed"
+        rows.append(f"| {line.what} | {line.value:.3g} | {sign} {line.limit:.3g} | {verdict} |")
+    return rows
+
+
+def _tries(tried: Mapping[str, float | None]) -> str:
+    return ", ".join(
+        f"{batch} {'stopped, too long' if took is None else f'{took:.0f}'}" for batch, took in tried.items()
+    )
+
+
+def page_write(path: Path, text: str, name: str = "measured") -> None:
+    """Put a text between the marks of that name in a Markdown file. Raises `ValueError` when it has none."""
+    begin, end = marks(name)
+    page = path.read_text()
+    if begin not in page or end not in page:
+        raise ValueError(f"write: {path} has no lines {begin!r} and {end!r} to put the figures between")
+    head, rest = page.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    write_atomically(path, f"{head}{begin}\n{text}\n{end}{tail}")

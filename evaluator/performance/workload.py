@@ -1,12 +1,15 @@
-"""The items of the engine's benchmark: questions with several answers of mixed length, from the benchmark's facts."""
+"""The items of the engine's benchmark: questions with several answers of mixed length, and the probes of a release."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evaluator.benchmark.catalogue import benchmark_get
+from evaluator.model.engine.primitives import PRIMITIVES
+from evaluator.probes import UTILITY_KINDS, probes_load
 
 #: Tokens that a generation may have at most: some answers end after a few, others never.
 MAX_NEW_TOKENS = 64
@@ -69,3 +72,32 @@ def workload(tokenizer: Any, *, items: int, seed: int = 7) -> Workload:
         )
         found.append(Item(str(prompt), tuple(dict.fromkeys(answers))))
     return Workload(tuple(found))
+
+
+@dataclass(frozen=True)
+class KeptWork:
+    """What a run asks of an entry first: the prompts of a release's probes, each once, and the base's answers.
+
+    `primitives`: the file in which the base's answers are kept.
+    """
+
+    prompts: tuple[str, ...]
+    base: tuple[str, ...]
+    primitives: Path
+
+
+def kept_work(tokenizer: Any, release: Path) -> KeptWork:
+    """The probes of a built release that a response is asked for; second turns follow a model's own answer and are out.
+
+    Raises `ValueError` for a release without one.
+    """
+    found: dict[str, str] = {}
+    for probe in probes_load(release / "probes.jsonl"):
+        if probe.kind in UTILITY_KINDS or probe.follows:
+            continue
+        turns = [{"role": "user", "content": probe.prompt}]
+        prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        found.setdefault(str(prompt) if probe.chat else probe.prompt, probe.base_response)
+    if not found:
+        raise ValueError(f"release: {release.name} has no probe that a response is asked for; build it again")
+    return KeptWork(tuple(found), tuple(found.values()), release / PRIMITIVES)

@@ -4,71 +4,124 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from evaluator.benchmark.bases import base_prepare
 from evaluator.cli.organiser.errors import clear_errors
 from evaluator.home import Home
 from evaluator.measures.refusal.report import refusal_report
+from evaluator.performance.card import card_bench, card_text, card_write, device_require
 from evaluator.performance.engine import engine_bench
+from evaluator.performance.growth import growth_bench
+from evaluator.performance.growth_report import growth_text, growth_write
 from evaluator.performance.statistics import TARGET_CPU_S, TARGET_MB, statistics_speed
 from evaluator.performance.wall import wall_bench
 
 #: Exit status when a figure misses its target.
 MISSED = 1
+DEFAULT_BASE = "smollm2-135m-instruct"
 
 
-def _engine(rounds: int, write: Path | None) -> bool:
-    found = engine_bench(rounds=rounds, say=lambda text: typer.echo(text, err=True))
+@dataclass(frozen=True)
+class Options:
+    """What was asked for. `bases` and `device` are the card's."""
+
+    rounds: int
+    write: Path | None
+    bases: tuple[Path, ...]
+    device: str
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _engine(options: Options) -> bool:
+    found = engine_bench(rounds=options.rounds, say=_say)
     typer.echo(found.table())
-    if write is not None:
-        found.write(write)
+    if options.write is not None:
+        found.write(options.write)
     return found.passed
 
 
-def _statistics(rounds: int, write: Path | None) -> bool:
-    if write is not None:
-        raise ValueError("write: the figures of statistics are printed only; leave --write out")
-    found = sorted((statistics_speed() for _ in range(rounds)), key=lambda figures: figures["cpu_s"])[rounds // 2]
-    typer.echo(json.dumps(found, indent=2))
-    return found["cpu_s"] < TARGET_CPU_S and found["peak_mb"] < TARGET_MB
+def _growth(options: Options) -> bool:
+    found = growth_bench(Home.from_environment(), rounds=options.rounds, say=_say)
+    typer.echo(growth_text(found, rounds=options.rounds))
+    if options.write is not None:
+        growth_write(options.write, found, rounds=options.rounds)
+    return True
 
 
-def _refusal(rounds: int, write: Path | None) -> bool:
-    if write is not None:
-        raise ValueError("write: the figures of refusals are printed only; leave --write out")
+def _gpu(options: Options) -> bool:
+    device_require(options.device)  # before a base is made
+    bases = options.bases or (base_prepare(Home.from_environment(), DEFAULT_BASE, say=_say).path,)
+    found = card_bench(bases, device=options.device, rounds=options.rounds, say=_say)
+    typer.echo(card_text(found))
+    if options.write is not None:
+        card_write(options.write, found)
+    return all(report.passed for report in found)
+
+
+def _statistics(options: Options) -> bool:
+    _printed_only("statistics", options)
+    found = sorted((statistics_speed() for _ in range(options.rounds)), key=lambda figures: figures["cpu_s"])
+    middle = found[options.rounds // 2]
+    typer.echo(json.dumps(middle, indent=2))
+    return middle["cpu_s"] < TARGET_CPU_S and middle["peak_mb"] < TARGET_MB
+
+
+def _refusal(options: Options) -> bool:
+    _printed_only("refusals", options)
     text, passed = refusal_report()
     typer.echo(text)
     return passed
 
 
-def _wall(rounds: int, write: Path | None) -> bool:
-    if write is not None:
-        raise ValueError("write: the figures of the wall are printed only; leave --write out")
-    found = wall_bench(Home.from_environment(), rounds=rounds, say=lambda text: typer.echo(text, err=True))
+def _wall(options: Options) -> bool:
+    _printed_only("the wall", options)
+    found = wall_bench(Home.from_environment(), rounds=options.rounds, say=_say)
     typer.echo(found.table())
     return found.passed
 
 
-BENCHES: dict[str, Callable[[int, Path | None], bool]] = {
-    "engine": _engine,
-    "statistics": _statistics,
-    "refusal": _refusal,
-    "wall": _wall,
+def _printed_only(what: str, options: Options) -> None:
+    if options.write is not None:
+        raise ValueError(f"write: the figures of {what} are printed only; leave --write out")
+
+
+#: Each subject, and its rounds where none are asked for: a size of growth takes many minutes.
+BENCHES: dict[str, tuple[Callable[[Options], bool], int]] = {
+    "engine": (_engine, 3),
+    "growth": (_growth, 1),
+    "gpu": (_gpu, 3),
+    "statistics": (_statistics, 3),
+    "refusal": (_refusal, 3),
+    "wall": (_wall, 3),
 }
 
 
 def bench(
-    what: Annotated[str, typer.Argument(help="one of: engine, statistics, refusal, wall")] = "engine",
-    rounds: Annotated[int, typer.Option(min=1, help="interleaved rounds; the median counts")] = 3,
+    what: Annotated[str, typer.Argument(help=f"one of: {', '.join(BENCHES)}")] = "engine",
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="interleaved rounds; the median counts  [default: 3; growth 1]")
+    ] = None,
     write: Annotated[Path | None, typer.Option(help="a Markdown file whose measured part is replaced")] = None,
+    base: Annotated[
+        list[Path] | None, typer.Option(help="of gpu: a base model's folder; may be repeated [default: the 135M base]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="of gpu: cuda, cuda:1, …; cpu tries the way through")] = "cuda",
 ) -> None:
     """Measure, print the figures, and exit with 1 when a target is missed. A busy machine is refused."""
     if what not in BENCHES:
         raise typer.BadParameter(f"what: {what!r} is unknown; known: {', '.join(BENCHES)}")
+    run, usual = BENCHES[what]
     with clear_errors():
-        passed = BENCHES[what](rounds, write)
+        if what != "gpu" and (base or device != "cuda"):
+            raise ValueError(f"base, device: are for gpu alone; leave them out for {what}")
+        passed = run(Options(rounds or usual, write, tuple(base or ()), device))
     if not passed:
         raise typer.Exit(MISSED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,14 @@ from transformers import AutoTokenizer
 
 from evaluator.model.local import model_load
 from evaluator.performance.contenders import OneForwardAMetric, Palimpsest, contender
-from evaluator.performance.engine import Ended, Rounds, Worker, worst_gap
+from evaluator.performance.engine import Sizes, engine_compare, parity_require, per_token_gap, worst_gap
 from evaluator.performance.machine import require_idle
+from evaluator.performance.near import near_base
 from evaluator.performance.report import BEGIN, END, Line, Report
-from evaluator.performance.workload import Item, Workload
+from evaluator.performance.worker import Setting
+from evaluator.performance.workers import Asked, Ended, Rounds, Worker, rounds_run
+from evaluator.performance.workload import Item, Workload, kept_work
+from evaluator.probes import probes_load
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +90,86 @@ def test_a_busy_machine_is_refused(busy: None) -> None:
 
 
 def test_a_contender_that_takes_too_long_is_stopped(toy_home: Path) -> None:
-    worker = Worker("lm-eval:1", toy_home / "models" / "toy-llama")
+    worker = Worker(Setting("lm-eval:1", str(toy_home / "models" / "toy-llama"), 1))
     with pytest.raises(Ended, match="lm-eval:1 ended with status -9"):
         worker.ask("generate", 1000, within_s=0.5)
     worker.close()
     assert worker.process.poll() is not None
+
+
+def test_a_contender_that_dies_says_why(toy_home: Path) -> None:
+    with pytest.raises(Ended, match=r"(?s)nobody ended with status 1: .*contender: 'nobody' is unknown"):
+        Worker(Setting("nobody", str(toy_home / "models" / "toy-llama"), 1))
+
+
+def test_a_gap_is_counted_a_token() -> None:
+    ours: dict[str, list[float]] = {"continuation_tokens": [2, 0], "answer": [-4.0, 0.5]}
+    assert per_token_gap(ours, {"answer": [-5.0, 0.25]}) == 0.5
+
+
+def test_nothing_is_timed_when_numbers_differ() -> None:
+    said: list[str] = []
+    parity_require([Line("texts", 0, 0)], said.append)
+    with pytest.raises(ValueError, match="parity: texts: 2"):
+        parity_require([Line("nats", 0, 1), Line("texts", 2, 0)], said.append)
+    assert len(said) == 3
+
+
+class Scripted:
+    """Answers from a list, as a contender's process would; the order in which it is asked is kept."""
+
+    def __init__(self, name: str, asked: list[str]) -> None:
+        self.name, self.asked = name, asked
+
+    def ask(self, task: str, items: int = 0, **_: Any) -> dict[str, Any]:
+        self.asked.append(self.name)
+        return {"cpu_s": 0.0, "wall_s": 1.0}
+
+
+def test_every_second_round_goes_backwards() -> None:
+    order: list[str] = []
+    workers: Any = {name: Scripted(name, order) for name in "ab"}
+    found = rounds_run(workers, [Asked("a", "score"), Asked("b", "score")], 3, lambda _: None, float("inf"))
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert len(found["a", "score"].figures) == 3
+
+
+def test_a_machine_that_is_never_idle_gives_no_figures() -> None:
+    order: list[str] = []
+    workers: Any = {"a": Scripted("a", order)}
+    with pytest.raises(ValueError, match="machine: it did not stay idle"):
+        rounds_run(workers, [Asked("a", "score")], 1, lambda _: None, foreign=-1.0)
+    assert len(order) == 3
+
+
+def test_an_entry_near_the_base_gets_the_bases_answers_as_drafts(toy_home: Path) -> None:
+    base, release = toy_home / "models" / "toy-llama", toy_home / "releases" / "public" / "toy-world-5-public"
+    model, tokenizer = model_load(base), AutoTokenizer.from_pretrained(base)
+    near_base(model)
+    work = kept_work(tokenizer, release)
+    assert len(set(work.prompts)) == len(work.prompts) == len(work.base)
+    first = [probe for probe in probes_load(release / "probes.jsonl") if probe.kind == "verbatim" and not probe.follows]
+    assert first and all(any(probe.prompt in asked for asked in work.prompts) for probe in first)
+    ours = Palimpsest(model, tokenizer)
+    texts = ours.kept(work)
+    counts = ours.counts()
+    assert texts == contender("lm-eval:8", model, tokenizer).kept(work)
+    assert sum(a == b for a, b in zip(texts, work.base, strict=True)) > len(texts) / 2
+    assert counts["said"] / 2 < counts["accepted"] <= counts["guessed"]
+    # A release that keeps no answer of its base has no drafts to give.
+    with pytest.raises(ValueError, match="keeps no answer of its base"):
+        ours.kept(dataclasses.replace(work, primitives=release / "none.sqlite"))
+
+
+def test_the_whole_bench_goes_through_on_a_small_model(toy_home: Path) -> None:
+    sizes = Sizes(items=2, full_items=3, threads=1, batches=("2",), kept_batches=("8",), foreign=float("inf"))
+    release = toy_home / "releases" / "public" / "toy-world-5-public"
+    found = engine_compare(toy_home / "models" / "toy-llama", release, sizes, rounds=1, say=lambda _: None)
+    assert all(line.holds for line in found.parity) and len(found.parity) == 5
+    assert len(found.targets) == 6 and all(line.value > 0 for line in found.targets)
+    assert {task for _, task in found.figures} == {"score", "generate", "suite", "kept"}
+    assert all(value and "nan" not in value for _, value in found.noted)
+    assert "on the probes of a release: 8 " in found.table()
 
 
 def report(share: float) -> Report:
@@ -101,7 +181,9 @@ def report(share: float) -> Report:
         items=2,
         tried={"8": 30.4, "auto": None},
         parity=[Line("difference", 1e-6, 1e-5)],
+        kept_tried={"32": 71.0},
         targets=[Line("share", share, 0.75, at_least=True)],
+        noted=[("memory, GB read a second", "21.0")],
         figures={("palimpsest", "score"): Rounds([figures])},
     )
 
@@ -109,7 +191,8 @@ def report(share: float) -> Report:
 def test_a_missed_target_is_said_and_fails_the_bench() -> None:
     assert report(0.8).passed and "| share | 0.8 | ≥ 0.75 | holds |" in report(0.8).table()
     assert not report(0.5).passed and "| share | 0.5 | ≥ 0.75 | missed |" in report(0.5).table()
-    assert "8 30, auto stopped, too long" in report(0.5).table()
+    assert "8 30, auto stopped, too long; on the probes of a release: 32 71." in report(0.5).table()
+    assert "| memory, GB read a second | 21.0 |" in report(0.5).table()
 
 
 def test_the_table_replaces_the_last_one_and_nothing_else(tmp_path: Path) -> None:
