@@ -4,6 +4,7 @@ from evaluator.trace.sealed import SealBroken, is_sealed, trace_seal, trace_unse
 from evaluator.trace.table import (
     TRACE_SCHEMA,
     TraceRow,
+    is_fast,
     is_withheld,
     trace_read,
     trace_redact,
@@ -15,6 +16,7 @@ __all__ = [
     "TRACE_SCHEMA",
     "SealBroken",
     "TraceRow",
+    "is_fast",
     "is_sealed",
     "is_withheld",
     "trace_read",
