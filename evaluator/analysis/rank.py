@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evaluator.benchmark.secret import release_sealing
-from evaluator.contract import BoardScore, MetricGroup, RankedEntry, Ranking, Scorecard
+from evaluator.contract import BoardScore, FastRefused, MetricGroup, RankedEntry, Ranking, Scorecard
 from evaluator.contract.board import PairedDifference, PairedDifferences, Pairs, Placed, SeedSpread
 from evaluator.contract.disclosure import HIDDEN_DECIMALS, pair_shown, score_shown
 from evaluator.contract.values import ERASED, VALUE_NAMES
@@ -33,7 +33,7 @@ from evaluator.measures.statistics import (
     seed_variance,
 )
 from evaluator.probes import PLAIN
-from evaluator.trace import TraceRow, is_sealed, is_withheld, trace_read, trace_unseal
+from evaluator.trace import TraceRow, is_fast, is_sealed, is_withheld, trace_read, trace_unseal
 
 #: The two axes of the forget-against-retain plot.
 PARETO_AXES = ("forgetting", "locality")
@@ -117,12 +117,15 @@ def _pareto(points: dict[str, tuple[float | None, ...]]) -> set[str]:
 
 def _rows(run: RankRun, card: Scorecard, home: Home) -> list[TraceRow]:
     """A run's probes in the order of their names, opened with the release's key where they are sealed. Raises
-    `ValueError` for a trace of outcomes alone, or one that does not open, and `LookupError` without the release.
+    `ValueError` for a trace of outcomes alone, of a fast run, or one that does not open, and `LookupError` without the
+    release.
     """
     if is_sealed(run.trace):
         release, key = release_sealing(home, card.release)
         content = release.content_sha256
         found = trace_unseal(run.trace, key, run_id=card.run_id, content_sha256=content, columns=COLUMNS)
+    elif is_fast(run.trace):
+        raise FastRefused(f"trace: {run.trace.name} is of a fast run; boards are made of whole ones, without --fast")
     else:
         found = trace_read(run.trace, COLUMNS)
     if is_withheld(found):
@@ -133,11 +136,13 @@ def _rows(run: RankRun, card: Scorecard, home: Home) -> list[TraceRow]:
 
 
 def _tables(spec: RankSpec, home: Home) -> tuple[dict[str, list[ProbeTable]], dict[str, list[Scorecard]]]:
-    """Each entry's runs. Raises `ValueError` naming an entry of another release, evaluator or probe set."""
+    """Each entry's runs. Raises `ValueError` naming an entry of another release, evaluator or probe set, and
+    `FastRefused`, which is one too, naming a fast run.
+    """
     tables: dict[str, list[ProbeTable]] = {}
     cards: dict[str, list[Scorecard]] = {}
     for entry in spec.entries:
-        cards[entry.id] = [Scorecard.model_validate_json(run.scorecard.read_text()) for run in entry.runs]
+        cards[entry.id] = [Scorecard.model_validate_json(run.scorecard.read_text()).whole() for run in entry.runs]
         for card in cards[entry.id]:
             if (card.release, card.evaluator) != (spec.release, spec.evaluator):
                 raise ValueError(
@@ -259,8 +264,8 @@ def _without(intervals: Mapping[str, MetricIntervals]) -> dict[str, dict[str, in
 def rank(spec: RankSpec, home: Home) -> Ranking:
     """Columns, ranked entries, paired differences and the minimum detectable difference; see docs/statistics.md.
 
-    Raises `ValueError` naming an entry of another release, evaluator or probe set, and `LookupError` for traces that
-    are sealed by a release that is not built here.
+    Raises `ValueError` naming an entry of another release, evaluator or probe set, or a fast run, and `LookupError`
+    for traces that are sealed by a release that is not built here.
     """
     runs, cards = _tables(spec, home)
     if not runs:

@@ -3,6 +3,7 @@
 from evaluator.contract.archive import HEAD_BYTES, archive_fault
 from evaluator.contract.board import BoardPayload, BoardRow, BoardScore, RankedEntry, Ranking
 from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, FailureCode
+from evaluator.contract.fast import Fast, FastRefused, HalfGate
 from evaluator.contract.folder import data_folder
 from evaluator.contract.job import BACKEND_NAMES, ContainerJob, Job, Limits
 from evaluator.contract.manifest import (
@@ -38,7 +39,10 @@ __all__ = [
     "ContainerJob",
     "EvaluationFailed",
     "FailureCode",
+    "Fast",
+    "FastRefused",
     "ForgetRequest",
+    "HalfGate",
     "Job",
     "Limits",
     "Manifest",

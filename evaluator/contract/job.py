@@ -34,6 +34,7 @@ class Job(BaseModel):
     `release` is a slug; the evaluator finds its data under its own release directories, which the site
     cannot read. `image` is a local image ID (`sha256:…`), `NAME@sha256:…`, an uploaded
     `archive@sha256:…`, or, for the `process` backend only, the path of a method folder; never a tag.
+    `fast`: for development, a part of the probes of a public split in bf16 where that is near enough; no receipt.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +48,7 @@ class Job(BaseModel):
     threads: int = Field(default=2, ge=1)
     backend: Backend = "podman"
     limits: Limits = Limits()
+    fast: bool = False
     work_dir: Path
     out_dir: Path
 

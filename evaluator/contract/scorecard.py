@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from evaluator.contract.failure import FailureCode
+from evaluator.contract.fast import Fast, FastRefused
 
 SCORECARD_VERSION = 1
 
@@ -87,8 +88,19 @@ class Scorecard(_Model):
     stores_forget_text: bool
     #: Found though the method declared that there is none.
     declared_falsely: bool = False
+    #: Of a fast run, what it spared; left out of all others, which keep their bytes.
+    fast: Fast | None = Field(default=None, exclude_if=lambda value: value is None)
     metrics: tuple[MetricInfo, ...]
     scores: tuple[MetricScore, ...]
+
+    def whole(self) -> Scorecard:
+        """Itself, where boards and receipts are made of it. Raises `FastRefused` for that of a fast run."""
+        if self.fast is not None:
+            raise FastRefused(
+                f"scorecard.fast: run {self.run_id} is one for development ({self.fast.label}); "
+                "do it again without --fast for scores that count"
+            )
+        return self
 
 
 class Progress(_Model):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from evaluator import __version__
-from evaluator.contract import Job, MetricGroup, MetricScore, ReleaseCard, Scorecard
+from evaluator.contract import Fast, Job, MetricGroup, MetricScore, ReleaseCard, Scorecard
 from evaluator.contract.disclosure import number_shown, score_shown
 from evaluator.contract.values import OF_LIKELIHOODS
 from evaluator.measures.metrics.board import COSTS, metrics_under
@@ -55,10 +55,12 @@ def scorecard_make(
     costs: dict[str, float],
     declared: bool,
     found: bool,
+    fast: Fast | None = None,
 ) -> Scorecard:
     """Every metric with its interval. `costs` holds the raw seconds and megabytes of the run's stages.
 
     `declared`, `found`: whether the artifact stores texts of requests, by the method's word and by our search.
+    `fast`: what a fast run spared.
     """
     table = own_words_left_out(probe_table(rows), job.manifest.division)
     intervals = metric_intervals(table, Resampler(table, key=resampling_key(card.slug, card.content_sha256)))
@@ -94,6 +96,7 @@ def scorecard_make(
         division=job.manifest.division,
         stores_forget_text=declared or found,
         declared_falsely=found and not declared,
+        fast=fast,
         metrics=(*(metric.info() for metric in columns), *COSTS),
         scores=tuple(scores),
     )

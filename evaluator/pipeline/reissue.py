@@ -1,6 +1,7 @@
 """What a scored run shows, changed afterwards: opened when its release retires, or withheld as the rules are now.
 
-Either way the receipt is issued anew, for it says what is shown: same run, same image, another hash.
+Either way the receipt is issued anew, for it says what is shown: same run, same image, another hash. A fast run has
+none, and is refused (`FastRefused`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def run_open(home: Home, *, sealed: Path, scorecard: Path, receipt: Path, out_di
 
     Raises `LookupError` when the release is not built here, and `SealBroken` for a file that does not open.
     """
-    card = Scorecard.model_validate_json(scorecard.read_text())
+    card = Scorecard.model_validate_json(scorecard.read_text()).whole()
     release, key = release_sealing(home, card.release)
     rows = trace_unseal(sealed, key, run_id=card.run_id, content_sha256=release.content_sha256)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,7 @@ def run_withhold(home: Home, *, trace: Path, scorecard: Path, receipt: Path, out
     `trace`: the complete one, or the one that was shown so far. Raises `LookupError` when the release is not built
     here, and `ValueError` for one that is not hidden, or a trace of which nothing is left to seal.
     """
-    card = Scorecard.model_validate_json(scorecard.read_text())
+    card = Scorecard.model_validate_json(scorecard.read_text()).whole()
     release, key = release_sealing(home, card.release)
     rows = trace_read(trace)
     if is_withheld(rows):

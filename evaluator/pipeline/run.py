@@ -29,6 +29,7 @@ from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
 from evaluator.model.remote import RemoteModel
 from evaluator.pipeline.base_values import base_values_add
 from evaluator.pipeline.declared import stores_requests
+from evaluator.pipeline.fast import asked_probes, fast_model, fast_told, unstable_left_out
 from evaluator.pipeline.inputs import inputs_write
 from evaluator.pipeline.progress import ProgressFile, StageRecord
 from evaluator.pipeline.provenance import evaluator_sha256, hardware, versions
@@ -58,6 +59,8 @@ class Context:
     sandbox: Sandbox
     progress: ProgressFile
     record: StageRecord
+    #: The file of the probes that are asked: the release's, or a sample of them.
+    probes: Path
 
     @property
     def log(self) -> Path:
@@ -80,9 +83,8 @@ def context_make(job: Job, home: Home) -> Context:
             f"base: {base.name} is {base.sha256}, the release was built on {card.base_sha256}",
         )
     sandbox = sandbox_for(job.backend, home.root)
-    return Context(
-        job, home, card, release, base, sandbox, ProgressFile(job.out_dir, job.run_id), StageRecord(job.work_dir)
-    )
+    progress, record = ProgressFile(job.out_dir, job.run_id), StageRecord(job.work_dir)
+    return Context(job, home, card, release, base, sandbox, progress, record, asked_probes(job, card, release))
 
 
 def run(job: Job, home: Home) -> Scorecard:
@@ -206,8 +208,9 @@ def _under_test(
             adapter_merge(model, artifact.path / "adapter")
         if attack is not None:
             model = attack.applied(model)
+        local = fast_model(job, model, tokenizer, context.release) if job.fast else LocalModel(model, tokenizer)
         mark = weights_sha256(model) if attack is None else f"{weights_sha256(model)}:{attack.name}"
-        yield LocalModel(model, tokenizer), mark
+        yield local, mark
         return
     from evaluator.model.engine.lm import EvaluatorLM  # noqa: PLC0415 - loads torch
 
@@ -260,9 +263,11 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
                 raise
             logger.warning("the server died; it is started once more: %s", failure.detail.splitlines()[0])
             rows = _answers(context, artifact, store)
-        rows = base_values_add(rows, context.release / "probes.jsonl", context.base.path, store)
+        rows = base_values_add(rows, context.probes, context.base.path, store)
+    if context.job.fast:
+        rows = unstable_left_out(rows, context.release)
     context.record.add(measure_wall_s=time.monotonic() - began)
-    trace_write(target, rows)
+    trace_write(target, rows, fast=context.job.fast)
     return rows
 
 
@@ -276,7 +281,7 @@ def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) 
         measure_sampled,
     )
 
-    probes = context.release / "probes.jsonl"
+    probes = context.probes
     tokenizer = tokenizer_load(context.base.path)
     base = store.base_read()
     # Whose answers are a good guess: the base's, and of attacked weights first those that they had before.
@@ -318,10 +323,11 @@ def _score(context: Context, artifact: SealedArtifact, rows: list[dict[str, Any]
         costs=costs,
         declared=artifact.result.stores_forget_text,
         found=stores_requests(artifact, context.release, context.base, log=context.log),
+        fast=fast_told(job, context.release) if job.fast else None,
     )
     key = signing_key(context.home)
     hidden = card.split == "hidden"
-    trace_write(out / "trace.parquet", rows)
+    trace_write(out / "trace.parquet", rows, fast=job.fast)
     shown, artifact_mark = rows, artifact.sha256
     if hidden:
         secret = release_key(context.home, context.release, card.content_sha256)
@@ -329,8 +335,12 @@ def _score(context: Context, artifact: SealedArtifact, rows: list[dict[str, Any]
         # The method chooses its artifact's bytes: on a hidden split their plain hash could carry data out.
         artifact_mark = hmac.digest(secret, artifact.sha256.encode(), hashlib.sha256).hex()
         shown = trace_redact(rows, secret, run_id=job.run_id)
-    trace_write(out / "trace_public.parquet", shown)
+    trace_write(out / "trace_public.parquet", shown, fast=job.fast)
     write_atomically(out / "scorecard.json", scorecard.model_dump_json(indent=2) + "\n")
+    if job.fast:  # nothing signs what counts nowhere
+        (out / "receipt.json").unlink(missing_ok=True)
+        shutil.rmtree(job.work_dir / "scratch", ignore_errors=True)
+        return scorecard
     receipt = Receipt(
         run_id=job.run_id,
         release=card.slug,

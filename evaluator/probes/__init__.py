@@ -12,8 +12,10 @@ from evaluator.probes.probe import (
     probes_load,
     probes_write,
 )
+from evaluator.probes.sample import FAST_SHARE, probes_sampled
 
 __all__ = [
+    "FAST_SHARE",
     "FORGET_KINDS",
     "KEPT_KINDS",
     "PLAIN",
@@ -27,5 +29,6 @@ __all__ = [
     "pattern_size",
     "pattern_wording",
     "probes_load",
+    "probes_sampled",
     "probes_write",
 ]

@@ -4,6 +4,7 @@ from evaluator.trace.sealed import SealBroken, is_sealed, trace_seal, trace_unse
 from evaluator.trace.table import (
     TRACE_SCHEMA,
     TraceRow,
+    is_fast,
     is_withheld,
     trace_part,
     trace_read,
@@ -16,6 +17,7 @@ __all__ = [
     "TRACE_SCHEMA",
     "SealBroken",
     "TraceRow",
+    "is_fast",
     "is_sealed",
     "is_withheld",
     "trace_part",

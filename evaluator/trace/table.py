@@ -67,11 +67,14 @@ PRIMITIVE_COLUMNS = (
 #: What a reader of a hidden split never sees.
 WITHHELD = tuple(name for name in TRACE_SCHEMA.names if name not in SHOWN_COLUMNS)
 TraceRow = Mapping[str, Any]
+#: The key of a file's metadata by which a fast run says what it is.
+_FAST = b"palimpsest.fast"
 
 
-def trace_write(path: Path, rows: Sequence[TraceRow]) -> None:
-    """Write rows atomically as Parquet with zstd, 5,000 rows a group."""
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=TRACE_SCHEMA)
+def trace_write(path: Path, rows: Sequence[TraceRow], *, fast: bool = False) -> None:
+    """Write rows atomically as Parquet with zstd, 5,000 rows a group. `fast`: the file says that a fast run left it."""
+    schema = TRACE_SCHEMA.with_metadata({_FAST: b"true"}) if fast else TRACE_SCHEMA
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         pq.write_table(table, temporary, compression="zstd", row_group_size=5000)
@@ -91,6 +94,11 @@ def trace_read(path: Path, columns: Sequence[str] | None = None) -> list[dict[st
 def trace_part(source: Path, target: Path, columns: Sequence[str]) -> None:
     """Write some columns of a trace as a file of their own; what was left out reads as None."""
     pq.write_table(pq.read_table(source, schema=TRACE_SCHEMA, columns=list(columns)), target, compression="zstd")
+
+
+def is_fast(path: Path) -> bool:
+    """Whether a fast run left this trace. Raises `OSError` or `pa.ArrowInvalid` for what is no trace."""
+    return _FAST in (pq.read_schema(path).metadata or {})
 
 
 def trace_redact(rows: Sequence[TraceRow], key: bytes, *, run_id: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evaluator.contract import Progress, Receipt, Scorecard
+from evaluator.contract import FastRefused, Progress, Receipt, Scorecard
 from leaderboard.runs.models import Run
 from leaderboard.runs.services import LOG_TAIL_BYTES, Lease
 from leaderboard.traces.store import StoredTrace, trace_store
@@ -38,9 +38,9 @@ def progress_read(out_dir: Path) -> Progress | None:
 def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
     """Check and store the outputs of a finished run. Raises `OutputsBad`, `TraceRefused`, `OSError`."""
     try:
-        scorecard = Scorecard.model_validate_json(_read(out_dir / "scorecard.json"))
+        scorecard = Scorecard.model_validate_json(_read(out_dir / "scorecard.json")).whole()
         receipt = Receipt.model_validate_json(_read(out_dir / "receipt.json"))
-    except (OSError, ValidationError) as error:
+    except (OSError, ValidationError, FastRefused) as error:
         raise OutputsBad(str(error)) from error
     for name, found, wanted in (
         ("scorecard.run_id", scorecard.run_id, run.id),

@@ -81,6 +81,10 @@ def run(argv: list[str]) -> int:
         done.touch()
     if behaviour != "no-outputs":
         outputs(out, job, leaks=behaviour == "leaky-trace")
+    if behaviour == "fast":
+        card = json.loads((out / "scorecard.json").read_text())
+        fast = {"precision": "bf16", "probes": 1, "of": 3}
+        (out / "scorecard.json").write_text(json.dumps(card | {"fast": fast}))
     progress(out, job, "done", 1, "")
     return 0
 

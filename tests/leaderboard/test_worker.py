@@ -116,6 +116,14 @@ def test_the_full_trace_of_a_hidden_run_is_never_stored(submit: Submit, hidden: 
     assert not hasattr(leaky, "trace")
 
 
+def test_the_scorecard_of_a_fast_run_is_not_taken(submit: Submit, public: Release) -> None:
+    run = submit(public, hparams={"behaviour": "fast"}).runs.get()
+    worker.work_until_empty()
+    run.refresh_from_db()
+    assert run.state == RunState.QUEUED and "scorecard.fast: run" in run.detail
+    assert not run.scores.exists() and not run.receipt and not hasattr(run, "trace")
+
+
 @pytest.mark.parametrize("behaviour", ["ok", "ignore-sigterm"])
 def test_a_cancel_stops_the_process_group(
     submit: Submit, public: Release, user: Any, behaviour: str, monkeypatch: pytest.MonkeyPatch

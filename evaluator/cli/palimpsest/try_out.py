@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -117,18 +117,14 @@ def _image_build(folder: Path, engine: ContainerEngine, say: Console) -> str:
         ) from None
 
 
-def _job(home: Home, *, manifest: Manifest, image: str, release: str, seed: int, backend: str, threads: int) -> Job:
+def _job(home: Home, *, manifest: Manifest, **given: Any) -> Job:
     run_id = f"try-{secrets.token_hex(5)}"
     folder = home.root / "runs" / run_id
     return Job.model_validate(
         {
+            **given,
             "run_id": run_id,
-            "release": release,
-            "image": image,
             "manifest": manifest.model_dump(),
-            "seed": seed,
-            "threads": threads,
-            "backend": backend,
             "limits": Limits().model_dump(),
             "work_dir": folder / "work",
             "out_dir": folder / "out",
@@ -137,10 +133,14 @@ def _job(home: Home, *, manifest: Manifest, image: str, release: str, seed: int,
 
 
 def _show(scorecard: Scorecard, console: Console) -> None:
-    table = Table("metric", "value", "95 % interval", title=f"{scorecard.release}, evaluator {scorecard.evaluator}")
+    fast = scorecard.fast
+    title = f"{scorecard.release}, evaluator {scorecard.evaluator}" + (f"\n{fast.label}" if fast else "")
+    caption = "undefined: not run, or by more probes than the sample has" if fast else None
+    table = Table("metric", "value", "95 % interval", title=title, caption=caption)
     labels = {info.key: f"{info.label} {'↑' if info.direction == 'up' else '↓'}" for info in scorecard.metrics}
     for score in scorecard.scores:
-        value = "not run" if score.value is None else f"{score.value:.3f}"
+        absent = "undefined" if fast else "not run"
+        value = absent if score.value is None else f"{score.value:.3f}"
         interval = "" if score.low is None or score.high is None else f"{score.low:.3f} – {score.high:.3f}"
         table.add_row(labels[score.key], value, interval)
     console.print(table)
@@ -156,6 +156,9 @@ def try_out(
         str,
         typer.Option(help=f"one of {', '.join(BACKEND_NAMES)}; process has no isolation, only for code that you trust"),
     ] = "podman",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="a third of the probes, in bf16 where this machine has it; no board score")
+    ] = False,
     json_out: Annotated[bool, typer.Option("--json", help="print the scorecard as JSON")] = False,
 ) -> None:
     """Run a method on a public split here, with full logs and traces: the site would print the same metrics."""
@@ -172,13 +175,16 @@ def try_out(
                 markup=True,
             )
         raise typer.Exit(2) from None
+    if fast and not release.endswith("-public"):
+        raise typer.BadParameter(f"release: {release!r} is no public release; --fast is for those: {DEFAULT_RELEASE}")
     _release_ready(home, release, console)
     try:
         chosen = image or image_for(folder.resolve(), home, backend, console)
     except EvaluationFailed as failure:
         console.print(f"error: {failure}", markup=False)
         raise typer.Exit(2) from None
-    job = _job(home, manifest=manifest, image=chosen, release=release, seed=seed, backend=backend, threads=threads)
+    given = {"image": chosen, "release": release, "seed": seed, "backend": backend, "threads": threads, "fast": fast}
+    job = _job(home, manifest=manifest, **given)
     path = home.root / "runs" / job.run_id / "job.json"
     write_atomically(path, job.model_dump_json())
     status = _follow(path, job, console)
@@ -191,7 +197,10 @@ def try_out(
         typer.echo(scorecard.model_dump_json())
     else:
         _show(scorecard, Console())
-    console.print(f"Trace, receipt and log: {job.out_dir}", markup=False)
+    if scorecard.fast is not None:
+        console.print(f"{scorecard.fast.label}. {scorecard.fast.told()}.", markup=False)
+    left = "Trace and log, no receipt" if fast else "Trace, receipt and log"
+    console.print(f"{left}: {job.out_dir}", markup=False)
 
 
 def _follow(path: Path, job: Job, console: Console) -> int:

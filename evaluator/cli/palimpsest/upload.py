@@ -16,7 +16,7 @@ from evaluator.cli.palimpsest import screen
 from evaluator.cli.palimpsest.config import config_load
 from evaluator.cli.palimpsest.options import TokenOption, UrlOption, refusals
 from evaluator.cli.palimpsest.site import Site, SiteRefused
-from evaluator.contract import HEAD_BYTES, archive_fault
+from evaluator.contract import HEAD_BYTES, FastRefused, Scorecard, archive_fault
 
 PIECE = 8 * 1024 * 1024  # small enough for any proxy's limits, large enough that the way there and back costs nothing
 _WAITS_S = (0.5, 1, 2, 4, 8, 15, 30, 30)
@@ -60,11 +60,12 @@ def archive_upload(site: Site, file: Path) -> str:
 
 
 def archive_read(file: Path, bar: Progress) -> Archive:
-    """Look at the file and hash it. Raises `SiteRefused` for one that cannot be read or is no tar."""
+    """Look at the file and hash it. Raises `SiteRefused` for one that cannot be read, is no tar, or a fast run left."""
     try:
         with file.open("rb") as handle:
             fault = archive_fault(handle.read(HEAD_BYTES))
             if fault is not None:
+                _fast_refuse(file)
                 raise _refused("archive", file, *fault)
             size, digest = file.stat().st_size, hashlib.sha256()
             task = bar.add_task(f"reading {file.name}", total=size)
@@ -74,8 +75,23 @@ def archive_read(file: Path, bar: Progress) -> Archive:
                 bar.update(task, advance=len(block))
             bar.remove_task(task)
     except OSError as error:
+        _fast_refuse(file)
         raise _refused("archive", file, f"cannot be read: {error.strerror}", "give the file of `docker save`") from None
     return Archive(file, size, digest.hexdigest())
+
+
+def _fast_refuse(path: Path) -> None:
+    """Raise `SiteRefused` for what a fast run left: its folder, its scorecard, or a trace beside that."""
+    if not path.is_dir() and path.suffix not in {".json", ".parquet"}:
+        return
+    try:
+        card = (path if path.is_dir() else path.parent) / "scorecard.json"
+        Scorecard.model_validate_json(card.read_bytes()).whole()
+    except FastRefused as refused:
+        remedy = "send the method's image; the site measures it itself"
+        raise _refused("archive", path, f"is of a fast run: {refused}", remedy) from None
+    except (OSError, ValueError):
+        return
 
 
 def _known(site: Site, archive: Archive) -> dict[str, Any] | None:

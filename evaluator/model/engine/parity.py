@@ -12,7 +12,7 @@ from evaluator.model.under_test import Scored
 
 #: Largest difference of one token's log-probability (nats) between a fast way and the plain one.
 TOLERANCE = 1e-4
-#: Half precision can't reach that: it must keep each item's sum this close, and every argmax.
+#: Half precision can't reach that: it must keep each token's log-probability this close (nats), and every argmax.
 HALF_TOLERANCE = 0.05
 
 
