@@ -97,6 +97,8 @@ def _module_check(module: str, parts: dict[str, TensorInfo], config: dict[str, A
 def _targeted_check(module: str, config: dict[str, Any], base: BaseTensors) -> None:
     """What PEFT would leave out when it loads the adapter is not merged here either. Of expressions it is not asked."""
     targets, excluded = config.get("target_modules"), config.get("exclude_modules")
+    if saves(config.get("modules_to_save") or [], f"{module}.weight"):
+        raise refuse(f"adapter module {module!r} is saved whole by modules_to_save in {CONFIG}; drop its LoRA tensors")
     if isinstance(excluded, list) and named(excluded, module):
         raise refuse(f"adapter module {module!r} is left out by exclude_modules in {CONFIG}; drop its tensors")
     if not isinstance(targets, list) or (_both(config, base) and f"{module}.weight" in (base.tied, f"{HEAD}.weight")):

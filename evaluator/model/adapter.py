@@ -40,8 +40,9 @@ def adapter_merge(model: Any, folder: Path) -> None:
             if "copy" in parts:
                 model.get_submodule(module).weight.copy_(parts["copy"])
         _untie(model, {*modules, *(name.removesuffix(".weight") for name in saved)})
+        own = model.state_dict()
         for name, value in saved.items():
-            model.get_parameter(name).copy_(value)
+            own[name].copy_(value)
         for module, parts in modules.items():
             _layer_merge(model.get_submodule(module).weight, parts, config, module)
 

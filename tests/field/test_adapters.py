@@ -215,6 +215,8 @@ def test_what_is_not_merged_is_refused_with_what_to_do(
         ({"target_modules": ["k_proj"]}, "target_modules"),
         ({"layers_to_transform": [0]}, "layers_to_transform"),
         ({"exclude_modules": ["q_proj"]}, "exclude_modules"),
+        ({"ensure_weight_tying": "no"}, "ensure_weight_tying"),
+        ({"modules_to_save": ["q_proj"]}, "modules_to_save"),
         ({"layers_pattern": "(a+)+", "layers_to_transform": [0]}, "layers_pattern"),
         ({"alpha_pattern": {"(a+)+$": 1}}, "alpha_pattern"),
         ({"alpha_pattern": {"q_proj": -1}}, "alpha_pattern[q_proj]"),
