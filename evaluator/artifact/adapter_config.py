@@ -53,7 +53,7 @@ _IGNORED = frozenset(
 _OF_ANOTHER = frozenset({"megatron_core", "qalora_group_size"})
 #: Ways to begin training that leave the base as it is. The others take their first factors out of it when they load.
 _INITS = (True, False, None, "gaussian", "eva", "orthogonal")
-_OFF = (None, False, 0, "", [], {})
+_OFF: tuple[Any, ...] = (None, False, 0, "", [], {})
 
 
 def config_check(data: bytes) -> dict[str, Any]:
