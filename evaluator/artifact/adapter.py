@@ -1,89 +1,120 @@
-"""What a LoRA adapter may say: plain low-rank updates of linear layers, nothing that the platform would not merge."""
+"""What the tensors of a LoRA adapter may be: what PEFT would load over this base, and the platform can merge."""
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any
 
+from evaluator.artifact.adapter_config import CONFIG, MERGE, wrong
 from evaluator.artifact.base_tensors import BaseTensors
 from evaluator.artifact.header import TensorInfo
 from evaluator.artifact.walk import refuse
 from evaluator.contract import FailureCode
+from evaluator.contract.lora import HEAD, SAVED, layer_chosen, named, pattern_value, saves, tensor_of
 
-MAX_RANK = 64
-CONFIG = "adapter/adapter_config.json"
-
-_TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
-#: Read by the platform.
-_USED = frozenset({"peft_type", "r", "lora_alpha", "use_rslora", "bias", "target_modules"})
-#: Say nothing about the merged weights.
-_IGNORED = frozenset(
-    {
-        "base_model_name_or_path",
-        "inference_mode",
-        "init_lora_weights",
-        "lora_dropout",
-        "peft_version",
-        "revision",
-        "task_type",
-    }
-)
+TENSORS = "adapter/adapter_model.safetensors"
+_LINEAR = frozenset({"A", "B"})
+_TABLE = frozenset({"embedding_A", "embedding_B"})
 
 
-def config_check(data: bytes) -> dict[str, Any]:
-    """The adapter's configuration. Raises `EvaluationFailed(output_refused)` naming the key.
+def tensors_check(tensors: dict[str, TensorInfo], config: dict[str, Any], base: BaseTensors) -> None:
+    """Of linear layers A [rank, in], B [out, rank] and with DoRA m [out]; of tables A [rank, rows], B [width, rank],
+    perhaps beside a copy of the table; whole tensors of saved modules.
 
-    A key that is neither used nor ignored must be off (null, false, 0, empty): then it changes nothing.
+    Raises `EvaluationFailed(output_refused)` naming tensor or layer.
     """
-    try:
-        config = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise refuse(f"{CONFIG} is not JSON: {str(error)[:200]}") from None
-    if not isinstance(config, dict):
-        raise refuse(f"{CONFIG} is not a table of keys")
-    if config.get("peft_type") != "LORA":
-        raise _wrong("peft_type", config.get("peft_type"), "must be LORA")
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
-        raise _wrong("r", rank, f"must be a whole number from 1 to {MAX_RANK}")
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= 1e4:
-        raise _wrong("lora_alpha", alpha, "must be a number above 0, at most 10,000")
-    if config.get("bias", "none") != "none":
-        raise _wrong("bias", config["bias"], 'must be "none"')
-    if not isinstance(config.get("use_rslora", False), bool):
-        raise _wrong("use_rslora", config["use_rslora"], "must be true or false")
-    for key, value in config.items():
-        # peft writes the settings of runtimes and of other adapter kinds too, all off.
-        if key not in _USED | _IGNORED and value not in (None, False, 0, "", [], {}):
-            raise _wrong(key, value, "is not part of a plain LoRA; leave it out or off")
-    return config
-
-
-def tensors_check(tensors: dict[str, TensorInfo], rank: int, base: BaseTensors) -> None:
-    """Pairs A [rank, in], B [out, rank] for linear layers of the base. Raises `EvaluationFailed(output_refused)`."""
     modules: dict[str, dict[str, TensorInfo]] = {}
+    saved: set[str] = set()
     for name, info in tensors.items():
-        match = _TENSOR.match(name)
-        if match is None:
-            raise refuse(f"adapter tensor {name!r} is not named base_model.model.<module>.lora_A|lora_B.weight")
+        found = tensor_of(name)
+        if found is None:
+            raise refuse(f"adapter tensor {name[:200]!r} is no part of a plain LoRA as PEFT names it; {MERGE}")
         if info.dtype_class != "float":
             raise refuse(f"adapter tensor {name!r} has type {info.dtype}; it must be a float")
-        modules.setdefault(match["module"], {})[match["side"]] = info
-    if not modules:
+        if found.part == SAVED:
+            _saved_check(found.module, info, config, base)
+            saved.add(found.module)
+        else:
+            modules.setdefault(found.module, {})[found.part] = info
+    if not modules and not saved:
         raise refuse("the adapter holds no tensor", FailureCode.OUTPUT_MISSING)
-    for module, sides in modules.items():
-        if set(sides) != {"A", "B"}:
-            raise refuse(f"adapter module {module!r} has only lora_{next(iter(sides))}")
-        target = f"{module}.weight"
-        if not base.is_linear(target):
-            raise refuse(f"adapter module {module!r} is not a linear layer of the base model")
-        rows, columns = base.tensors[target].shape
-        wanted = {"A": (rank, columns), "B": (rows, rank)}
-        for side, shape in wanted.items():
-            if sides[side].shape != shape:
-                raise refuse(f"adapter module {module!r}: lora_{side} is {list(sides[side].shape)}, not {list(shape)}")
+    for name in config.get("modules_to_save") or []:
+        if not any(saves([name], tensor) for tensor in saved):
+            raise wrong("modules_to_save", name, f"names a module that {TENSORS} holds no tensor of")
+    for module, parts in modules.items():
+        _module_check(module, parts, config, base)
+    _sides_check(saved | {f"{module}.weight" for module in modules}, config, base)
 
 
-def _wrong(key: str, value: Any, problem: str) -> Exception:
-    return refuse(f"{CONFIG}: {key} is {str(value)[:80]!r}: it {problem}")
+def _saved_check(name: str, info: TensorInfo, config: dict[str, Any], base: BaseTensors) -> None:
+    tied = _both(config, base) and name in (base.tied, f"{HEAD}.weight")
+    if not tied and not saves(config.get("modules_to_save") or [], name):
+        raise refuse(f"adapter tensor {name[:200]!r} belongs to no module that modules_to_save names; {MERGE}")
+    known = base.of_layer(name)
+    if known is None:
+        raise refuse(f"adapter tensor {name[:200]!r} is not in the base model, so it can't replace anything")
+    if info.shape != known.shape or known.dtype_class != "float":
+        raise refuse(f"adapter tensor {name!r} is {info.dtype} {list(info.shape)}, the base has {list(known.shape)}")
+
+
+def _module_check(module: str, parts: dict[str, TensorInfo], config: dict[str, Any], base: BaseTensors) -> None:
+    shown = module[:200]
+    target = f"{module}.weight"
+    known, table = base.of_layer(target), base.is_table(target)
+    if known is None or len(known.shape) != 2 or not (table or base.is_linear(target) or module == HEAD):
+        raise refuse(f"adapter module {shown!r} is neither a linear layer nor a table of embeddings of the base model")
+    pair = _TABLE if table else _LINEAR
+    dora = {"magnitude"} if config.get("use_dora") else set()
+    copy = {"copy"} if table or module == HEAD else set()
+    if missing := sorted((pair | dora) - set(parts)):
+        names = ", ".join(f"lora_{part}" for part in missing)
+        whose = " (use_dora is true)" if missing == ["magnitude"] else ""
+        raise refuse(f"adapter module {shown!r} lacks {names}{whose}")
+    if more := sorted(set(parts) - pair - dora - copy):
+        raise refuse(
+            f"adapter module {shown!r} holds {', '.join(more)}, which PEFT does not give such a layer; {MERGE}"
+        )
+    if dora and table:
+        raise wrong("use_dora", True, f"scales a table of embeddings, which is not merged here; {MERGE}")
+    _targeted_check(module, config, base)
+    rank = int(pattern_value(config.get("rank_pattern") or {}, module, config["r"]))
+    rows, columns = known.shape
+    wanted = {
+        "A": (rank, columns),
+        "B": (rows, rank),
+        "embedding_A": (rank, rows),
+        "embedding_B": (columns, rank),
+        "magnitude": (rows,),
+        "copy": (rows, columns),
+    }
+    for part, info in parts.items():
+        if info.shape != wanted[part]:
+            what = "base_layer" if part == "copy" else f"lora_{part}"
+            raise refuse(
+                f"adapter module {shown!r}: {what} is {list(info.shape)}, not {list(wanted[part])} (r and rank_pattern)"
+            )
+
+
+def _targeted_check(module: str, config: dict[str, Any], base: BaseTensors) -> None:
+    """What PEFT would leave out when it loads the adapter is not merged here either. Of expressions it is not asked."""
+    targets, excluded = config.get("target_modules"), config.get("exclude_modules")
+    if saves(config.get("modules_to_save") or [], f"{module}.weight"):
+        raise refuse(f"adapter module {module!r} is saved whole by modules_to_save in {CONFIG}; drop its LoRA tensors")
+    if isinstance(excluded, list) and named(excluded, module):
+        raise refuse(f"adapter module {module!r} is left out by exclude_modules in {CONFIG}; drop its tensors")
+    if not isinstance(targets, list) or (_both(config, base) and f"{module}.weight" in (base.tied, f"{HEAD}.weight")):
+        return
+    if not named(targets, module):
+        raise refuse(f"adapter module {module!r} is not among target_modules in {CONFIG}; add it there")
+    if module not in targets and not layer_chosen(config, module):
+        raise refuse(f"adapter module {module!r} is left out by layers_to_transform in {CONFIG}; drop its tensors")
+
+
+def _both(config: dict[str, Any], base: BaseTensors) -> bool:
+    """Whether PEFT moves both sides of a tied table when it moves one. It then writes both."""
+    return bool(config.get("ensure_weight_tying")) and base.tied is not None
+
+
+def _sides_check(moved: set[str], config: dict[str, Any], base: BaseTensors) -> None:
+    sides = {f"{HEAD}.weight", str(base.tied)}
+    if _both(config, base) and len(moved & sides) == 1:
+        raise wrong("ensure_weight_tying", True, f"moves {' and '.join(sorted(sides))}, but one has no tensor; {MERGE}")

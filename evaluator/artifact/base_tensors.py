@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evaluator.artifact.header import HeaderError, TensorInfo, header_read
 from evaluator.contract import EvaluationFailed, FailureCode
+from evaluator.contract.lora import HEAD
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,27 @@ class BaseTensors:
     def is_linear(self, name: str) -> bool:
         """Whether `name` is the weight matrix of a linear layer: two-dimensional, and no table of embeddings."""
         info = self.tensors.get(name)
-        parts = name.split(".")
-        is_table = any("embed" in part or part in ("wte", "wpe") for part in parts)
-        return info is not None and len(info.shape) == 2 and parts[-1] == "weight" and not is_table
+        return info is not None and len(info.shape) == 2 and name.endswith(".weight") and not _table_named(name)
+
+    def is_table(self, name: str) -> bool:
+        """Whether `name` is a table of embeddings."""
+        info = self.tensors.get(name)
+        return info is not None and len(info.shape) == 2 and name.endswith(".weight") and _table_named(name)
+
+    @property
+    def tied(self) -> str | None:
+        """The table that the output layer shares, where the base stores them once; `None` where it does not."""
+        if f"{HEAD}.weight" in self.tensors:
+            return None
+        ends = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+        tables = [name for name in self.tensors if name.endswith(ends)]
+        return tables[0] if len(tables) == 1 else None
+
+    def of_layer(self, name: str) -> TensorInfo | None:
+        """The tensor, of a tied output layer the shared one."""
+        tied = self.tied
+        return self.tensors[tied] if tied and name == f"{HEAD}.weight" else self.tensors.get(name)
+
+
+def _table_named(name: str) -> bool:
+    return any("embed" in part or part in ("wte", "wpe") for part in name.split("."))

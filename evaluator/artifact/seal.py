@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evaluator.artifact import adapter, walk
+from evaluator.artifact import adapter, adapter_config, companions, walk
 from evaluator.artifact.base_tensors import BaseTensors
 from evaluator.artifact.finite import all_finite, chunk_bytes
 from evaluator.artifact.header import HeaderError, TensorInfo, header_read
@@ -27,7 +27,6 @@ _RESULT_BYTES = 256 << 10
 _CONFIG_BYTES = 256 << 10
 _CHUNK = 4 << 20
 _MODEL = re.compile(r"^model/[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$")
-_ADAPTER_TENSORS = "adapter/adapter_model.safetensors"
 _DIVISION: dict[ArtifactKind, str] = {"weights": "weights", "adapter": "weights", "server": "system"}
 
 
@@ -62,6 +61,7 @@ def seal(
     try:
         files = walk.files_list(root, max_files=limits.out_files)
         result = _result(root, files, base_sha256=base_sha256, division=division)
+        files = companions.dropped(result.kind, files)
         _names_check(result.kind, files)
         hashes = _copy(root, files, partial, limits.out_mb << 20)
         _content_check(result.kind, partial, [item.path for item in files], base)
@@ -110,18 +110,19 @@ def _result(root: int, files: Sequence[Found], *, base_sha256: str, division: st
 def _names_check(kind: ArtifactKind, files: Sequence[Found]) -> None:
     """Only the names that the contract gives to this kind."""
     names = [item.path for item in files if item.path != RESULT]
+    hint = "" if kind == "server" else companions.remedy(names)
     if kind == "weights":
         wrong, rule = [name for name in names if not _MODEL.match(name)], "model/*.safetensors"
     elif kind == "adapter":
-        allowed = {adapter.CONFIG, _ADAPTER_TENSORS}
+        allowed = {adapter_config.CONFIG, adapter.TENSORS}
         wrong, rule = [name for name in names if name not in allowed], " and ".join(sorted(allowed))
         if missing := sorted(allowed - set(names)):
-            raise refuse(f"the output lacks {', '.join(missing)}", FailureCode.OUTPUT_MISSING)
+            raise refuse(f"the output lacks {', '.join(missing)}{hint}", FailureCode.OUTPUT_MISSING)
     else:
         wrong, rule = [name for name in names if not name.startswith("state/")], "files under state/"
     if wrong:
         listed = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise refuse(f"a result of kind {kind!r} holds only {RESULT} and {rule}; found {listed}")
+        raise refuse(f"a result of kind {kind!r} holds only {RESULT} and {rule}; found {listed}{hint}")
     if kind == "weights" and not names:
         raise refuse("the output lacks model/*.safetensors", FailureCode.OUTPUT_MISSING)
 
@@ -151,13 +152,13 @@ def _content_check(kind: ArtifactKind, folder: Path, names: Sequence[str], base:
     if kind == "server":
         return
     if kind == "adapter":
-        data = (folder / adapter.CONFIG).read_bytes()
+        data = (folder / adapter_config.CONFIG).read_bytes()
         if len(data) > _CONFIG_BYTES:
-            raise refuse(f"{adapter.CONFIG} is larger than {_CONFIG_BYTES >> 10} KiB")
-        config = adapter.config_check(data)
-        tensors = _header(folder, _ADAPTER_TENSORS)
-        adapter.tensors_check(tensors, config["r"], base)
-        _finite_check(folder, _ADAPTER_TENSORS, tensors)
+            raise refuse(f"{adapter_config.CONFIG} is larger than {_CONFIG_BYTES >> 10} KiB")
+        config = adapter_config.config_check(data)
+        tensors = _header(folder, adapter.TENSORS)
+        adapter.tensors_check(tensors, config, base)
+        _finite_check(folder, adapter.TENSORS, tensors)
         return
     home: dict[str, str] = {}
     for name in names:
@@ -184,9 +185,7 @@ def _header(folder: Path, name: str) -> dict[str, TensorInfo]:
 def _tensor_check(file: str, name: str, info: TensorInfo, base: BaseTensors) -> None:
     known = base.tensors.get(name)
     if known is None:
-        raise refuse(
-            f"{file}: tensor {name[:200]!r} is not in the base model (store tied weights once, as the base does)"
-        )
+        raise refuse(f"{file}: tensor {name[:200]!r} is not in the base model{companions.rename(name, base)}")
     if info.shape != known.shape:
         raise refuse(f"{file}: tensor {name!r} has shape {list(info.shape)}, the base has {list(known.shape)}")
     if info.dtype_class != known.dtype_class:
