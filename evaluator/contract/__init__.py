@@ -11,10 +11,10 @@ from evaluator.contract.manifest import (
     IMAGE_REFERENCE,
     IMAGE_TAG,
     Manifest,
-    ManifestError,
     manifest_load,
     manifest_parse,
 )
+from evaluator.contract.manifest_text import MANIFEST_MAX_BYTES, ManifestError, table_read
 from evaluator.contract.receipt import Receipt
 from evaluator.contract.release import ReleaseCard
 from evaluator.contract.requests import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
@@ -28,6 +28,7 @@ __all__ = [
     "HEAD_BYTES",
     "IMAGE_REFERENCE",
     "IMAGE_TAG",
+    "MANIFEST_MAX_BYTES",
     "PLATFORM_FAILURES",
     "REMEDIES",
     "STAGES",
@@ -61,4 +62,5 @@ __all__ = [
     "data_folder",
     "manifest_load",
     "manifest_parse",
+    "table_read",
 ]
