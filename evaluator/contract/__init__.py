@@ -5,6 +5,7 @@ from evaluator.contract.board import BoardPayload, BoardRow, BoardScore, RankedE
 from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFailed, FailureCode
 from evaluator.contract.folder import data_folder
 from evaluator.contract.job import BACKEND_NAMES, ContainerJob, Job, Limits
+from evaluator.contract.log import log_end, log_gap, log_read, log_title
 from evaluator.contract.manifest import (
     ARCHIVE_REFERENCE,
     CONTRACT_VERSION,
@@ -60,6 +61,10 @@ __all__ = [
     "TriplesEntry",
     "archive_fault",
     "data_folder",
+    "log_end",
+    "log_gap",
+    "log_read",
+    "log_title",
     "manifest_load",
     "manifest_parse",
     "table_read",
