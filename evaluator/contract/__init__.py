@@ -6,16 +6,17 @@ from evaluator.contract.failure import PLATFORM_FAILURES, REMEDIES, EvaluationFa
 from evaluator.contract.fast import Fast, FastRefused, HalfGate
 from evaluator.contract.folder import data_folder
 from evaluator.contract.job import BACKEND_NAMES, ContainerJob, Job, Limits
+from evaluator.contract.log import log_end, log_gap, log_read, log_title
 from evaluator.contract.manifest import (
     ARCHIVE_REFERENCE,
     CONTRACT_VERSION,
     IMAGE_REFERENCE,
     IMAGE_TAG,
     Manifest,
-    ManifestError,
     manifest_load,
     manifest_parse,
 )
+from evaluator.contract.manifest_text import MANIFEST_MAX_BYTES, ManifestError, table_read
 from evaluator.contract.receipt import Receipt
 from evaluator.contract.release import ReleaseCard
 from evaluator.contract.requests import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
@@ -29,6 +30,7 @@ __all__ = [
     "HEAD_BYTES",
     "IMAGE_REFERENCE",
     "IMAGE_TAG",
+    "MANIFEST_MAX_BYTES",
     "PLATFORM_FAILURES",
     "REMEDIES",
     "STAGES",
@@ -63,6 +65,11 @@ __all__ = [
     "TriplesEntry",
     "archive_fault",
     "data_folder",
+    "log_end",
+    "log_gap",
+    "log_read",
+    "log_title",
     "manifest_load",
     "manifest_parse",
+    "table_read",
 ]

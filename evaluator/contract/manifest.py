@@ -6,12 +6,13 @@ import difflib
 import hashlib
 import json
 import re
-import tomllib
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from evaluator.contract.manifest_text import MANIFEST_MAX_BYTES, ManifestError, plain_problems, table_read
 
 CONTRACT_VERSION = 1
 
@@ -107,16 +108,10 @@ def _canonical_sha256(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-class ManifestError(ValueError):
-    """Every fault of a manifest at once; `problems` is a list of {field, value, problem, remedy}."""
-
-    def __init__(self, problems: list[dict[str, str]]) -> None:
-        self.problems = problems
-        super().__init__("; ".join(f"{p['field']}: {p['problem']} ({p['remedy']})" for p in problems))
-
-
 def manifest_parse(data: Any) -> Manifest:
     """A `Manifest` from its dict form. Raises `ManifestError` with every fault at once."""
+    if problems := plain_problems(data):
+        raise ManifestError(problems)
     if not isinstance(data, dict):
         raise ManifestError(
             [
@@ -136,21 +131,9 @@ def manifest_parse(data: Any) -> Manifest:
 
 def manifest_load(path: Path) -> Manifest:
     """A `Manifest` from a `method.toml` (or `.json`) file. Raises `ManifestError` or `OSError`."""
-    raw = path.read_bytes()
-    try:
-        data = json.loads(raw) if path.suffix == ".json" else tomllib.loads(raw.decode())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ManifestError(
-            [
-                {
-                    "field": "manifest",
-                    "value": path.name,
-                    "problem": f"cannot be parsed: {error}",
-                    "remedy": "write valid UTF-8 TOML (or JSON for a .json file)",
-                }
-            ]
-        ) from None
-    return manifest_parse(data)
+    with path.open("rb") as handle:
+        raw = handle.read(MANIFEST_MAX_BYTES + 1)  # no more of a file that was named by mistake
+    return manifest_parse(table_read(raw, name=path.name, is_json=path.suffix == ".json"))
 
 
 def _short(value: Any) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from evaluator.contract import FailureCode, Progress, Stage
 from evaluator.home import write_atomically
+from evaluator.plain import whole_text
 
 #: Progress of a method may come many times a second; the file is replaced at most this often.
 MIN_INTERVAL_S = 0.5
 
 
 class ProgressFile:
-    """Replaces `out_dir/progress.json` atomically."""
+    """Replaces `out_dir/progress.json` atomically, whatever a method put into a message or the reason of a failure."""
 
     def __init__(self, out_dir: Path, run_id: str) -> None:
         self.path = out_dir / "progress.json"
@@ -30,10 +31,12 @@ class ProgressFile:
         if time.monotonic() - self._last < MIN_INTERVAL_S:
             return
         bounded = min(1.0, max(0.0, fraction))
-        self._write(Progress(run_id=self.run_id, stage=self._stage, fraction=bounded, message=message[:200]))
+        self._write(
+            Progress(run_id=self.run_id, stage=self._stage, fraction=bounded, message=whole_text(message[:200]))
+        )
 
     def failed(self, code: FailureCode, detail: str) -> None:
-        self._write(Progress(run_id=self.run_id, stage="failed", failure=code, detail=detail[-20_000:]))
+        self._write(Progress(run_id=self.run_id, stage="failed", failure=code, detail=whole_text(detail[-20_000:])))
 
     def _write(self, progress: Progress) -> None:
         self._last = time.monotonic()

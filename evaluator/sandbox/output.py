@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import selectors
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from evaluator.contract import log_gap, log_title
 from evaluator.plain import plain_text
 from evaluator.sandbox.protocol import ProgressCallback, Progressed, ignore_progress
 
@@ -23,12 +25,16 @@ _PROGRESS_EVERY_S = 0.1
 _LOG_EVERY_S = 1.0
 #: So much of the last output goes into the reason of a failure.
 DETAIL_BYTES = 4096
+#: What may go on in the next bytes, and waits for them: a sequence for a terminal, a line's end, a character.
+_UNFINISHED = re.compile(rb"(?:\x1b[^\n]{0,64}|\r|[\xc2-\xf4][\x80-\xbf]{0,2})\Z")
 
 
 class Output:
     """Collects two streams of one process. Memory: under 300 KiB whatever comes.
 
-    With `after`, a title, what the log holds already stays above it: the server's log follows that of unlearning.
+    The log counts the bytes of plain text that were ever written, so that a reader can go on where it was: see
+    `evaluator.contract.log`. With `after`, a title, what the log holds already stays above it: the server's log follows
+    that of unlearning.
     """
 
     def __init__(self, log: Path, on_progress: ProgressCallback = ignore_progress, *, after: str = "") -> None:
@@ -36,6 +42,8 @@ class Output:
         self._before = _log_before(log, after) if after else ""
         self.on_progress = on_progress
         self.received = 0
+        self._written = 0
+        self._unfinished = b""
         self._kept = bytearray()
         self._lines: dict[int, bytearray] = {}
         self._pending: Progressed | None = None
@@ -46,9 +54,7 @@ class Output:
     def feed(self, stream: int, data: bytes) -> None:
         """Take what one stream gave. A line longer than `LINE_BYTES` is kept in the tail but cannot be progress."""
         self.received += len(data)
-        self._kept += data[-KEPT_BYTES:]
-        if len(self._kept) > 2 * KEPT_BYTES:
-            del self._kept[:-KEPT_BYTES]
+        self._keep(self._unfinished + data)
         *complete, rest = data.split(b"\n")
         line = self._lines.setdefault(stream, bytearray())
         for part in complete:
@@ -72,12 +78,23 @@ class Output:
         if self._pending is not None:
             self.on_progress(self._pending)
             self._pending = None
+        self._keep(self._unfinished, ended=True)
         self._write()
 
     def tail(self, size: int = KEPT_BYTES) -> str:
         """The last output as text, without control characters."""
-        text = bytes(self._kept[-min(size, KEPT_BYTES) :]).decode(errors="replace")
-        return plain_text(text)
+        kept = bytes(self._kept[-min(size, KEPT_BYTES) :]).decode(errors="replace")
+        return kept + plain_text(self._unfinished.decode(errors="replace"))
+
+    def _keep(self, data: bytes, *, ended: bool = False) -> None:
+        """Add what is finished of `data` as plain text; the rest waits for what comes."""
+        found = None if ended else _UNFINISHED.search(data)
+        data, self._unfinished = (data[: found.start()], data[found.start() :]) if found else (data, b"")
+        text = plain_text(data.decode(errors="replace")).encode()
+        self._written += len(text)
+        self._kept += text
+        if len(self._kept) > 2 * KEPT_BYTES:
+            del self._kept[:-KEPT_BYTES]
 
     def _line(self, line: bytes) -> None:
         # A progress bar on the same stream ends in \r, not in a new line.
@@ -87,9 +104,9 @@ class Output:
         try:
             value = json.loads(text)
             fraction = value["progress"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not math.isfinite(fraction):
+            if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not math.isfinite(fraction):
+                return
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):  # a number of 400 digits is no float
             return
         stage = value.get("stage", "")
         clean = plain_text(stage).replace("\n", " ")[:80] if isinstance(stage, str) else ""
@@ -97,19 +114,17 @@ class Output:
 
     def _write(self) -> None:
         self._logged_bytes = self.received
-        head = (
-            f"[the first {self.received - KEPT_BYTES} bytes of output are not kept]\n"
-            if self.received > KEPT_BYTES
-            else ""
-        )
+        kept = bytes(self._kept[-KEPT_BYTES:])
+        while kept and kept[0] & 0xC0 == 0x80:  # the end of a character
+            kept = kept[1:]
         partial = self.log.with_name(f".{self.log.name}.partial")
-        partial.write_text(self._before + head + self.tail())
+        partial.write_bytes(self._before.encode() + log_gap(self._written - len(kept)).encode() + kept)
         partial.replace(self.log)
 
 
 def _log_before(log: Path, title: str) -> str:
     """What stands above `title`: of an earlier attempt at the same part, nothing."""
-    mark = f"--- {title} ---\n"
+    mark = log_title(title)
     try:
         with log.open("rb") as file:
             text = file.read(2 * KEPT_BYTES).decode(errors="replace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
@@ -42,6 +42,10 @@ def problems_handler(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, Refused):
         set_rollback()
         return Response({"errors": error.problems}, status=error.status)
+    if isinstance(error, RequestDataTooBig):
+        set_rollback()
+        problem = problem_make("body", "", "has more bytes than are taken", "send a smaller one")
+        return Response({"errors": [problem]}, status=413)
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -62,6 +66,9 @@ def _general(error: Exception, status: int, context: dict[str, Any]) -> Problem:
         return problem_make(name, value, "is not known", remedy)
     if status == 401:
         given = context["request"].headers.get("Authorization", "")
+        scheme = given.split(" ", 1)[0]
+        if scheme and scheme.lower() != "token":
+            return problem_make("Authorization", scheme, "is not a scheme that is read here", remedy)
         problem = "is not valid, or was deleted" if given else "is missing"
         return problem_make("token", given[:12] + "…" if given else "", problem, remedy)
     if isinstance(error, exceptions.ParseError):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.http import HttpRequest, UnreadablePostError
 from django.utils.http import http_date
 
 from leaderboard.core.problems import Refused, problem_make
+from leaderboard.uploads.models import METADATA_MAX
 from leaderboard.uploads.policies import max_bytes
 from leaderboard.uploads.services import CHECKSUMS
 
@@ -86,18 +89,41 @@ def number_read(request: HttpRequest, name: str) -> int:
     return int(text)
 
 
-def metadata_read(request: HttpRequest) -> dict[str, str]:
-    """`Upload-Metadata`: names with values in base64, commas between. Raises `Refused`."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True)
+class Metadata:
+    """`Upload-Metadata`: the values that are known here, and all of it `as_sent`, as HEAD gives it back."""
+
+    known: dict[str, str]
+    as_sent: str
+
+
+def metadata_read(request: HttpRequest, *, known: Collection[str]) -> Metadata:
+    """Names with values in base64, commas between; a value may be missing. Raises `Refused`."""
     text = request.headers.get("Upload-Metadata", "").strip()
+    values: dict[str, bytes] = {}
     for pair in text.split(",") if text else []:
         key, _, value = pair.strip().partition(" ")
         try:
-            found[key] = base64.b64decode(value, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            remedy = "send `key base64(value)`, with commas between the pairs"
-            raise Refused([problem_make("Upload-Metadata", pair, "is not UTF-8 in base64", remedy)]) from None
-    return found
+            decoded = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise _metadata_refused(pair, "is not in base64") from None
+        if not key or not key.isascii() or not key.isprintable() or key in values:
+            raise _metadata_refused(pair, "has no name of its own in ASCII")
+        values[key] = decoded
+    if len(text) > METADATA_MAX:
+        raise _metadata_refused(text, f"has more than {METADATA_MAX} characters")
+    found: dict[str, str] = {}
+    for key in values.keys() & set(known):
+        try:
+            found[key] = values[key].decode()
+        except UnicodeDecodeError:
+            raise _metadata_refused(key, "is not UTF-8") from None
+    return Metadata(found, text)
+
+
+def _metadata_refused(value: str, problem: str) -> Refused:
+    remedy = "send `key base64(value)` with a key of its own for each value, and commas between the pairs"
+    return Refused([problem_make("Upload-Metadata", value, problem, remedy)])
 
 
 def metadata_write(values: dict[str, str]) -> str:

@@ -13,8 +13,8 @@ class Problem(TypedDict):
 
 
 def problem_make(field: str, value: object, problem: str, remedy: str) -> Problem:
-    """A `Problem`; long values are cut."""
-    text = "" if value is None else str(value)
+    """A `Problem`; long values are cut, and half characters written out: an answer can't carry them."""
+    text = ("" if value is None else str(value)).encode(errors="backslashreplace").decode()
     return {
         "field": field,
         "value": text if len(text) <= 120 else text[:117] + "...",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from django.utils.text import slugify
+
 #: ASCII signs of which one is read for the other.
 _ALIKE = str.maketrans({"0": "o", "1": "l", "|": "l", "!": "l", "i": "l", "5": "s", "8": "b"})
 #: Pairs of letters that are read as one.
@@ -23,6 +25,20 @@ def name_problem(name: str) -> str:
     if not any(character.isalnum() for character in name):
         return "holds neither a letter nor a digit"
     return ""
+
+
+def slug_make(name: str) -> str:
+    """The slug of a name: `AlphaEdit+` is `alphaedit-plus`, `Łøß` is `loss`. Empty when there is no ASCII letter."""
+    return slugify(name.replace("+", " plus ").casefold().translate(_STROKES))[:80].strip("-")
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names differ by case, spaces, hyphens and underscores at most."""
+    return _spaced(one) == _spaced(other)
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).casefold()).strip()
 
 
 def skeleton(name: str) -> str:

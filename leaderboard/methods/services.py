@@ -14,7 +14,7 @@ from leaderboard.accounts.models import User
 from leaderboard.audit.services import actor_of, audit_record, audited
 from leaderboard.core.problems import Duplicate, Problem, Refused, problem_make
 from leaderboard.methods.models import Kind, Method, SubmissionState
-from leaderboard.methods.names import name_problem, skeleton
+from leaderboard.methods.names import name_problem, skeleton, slug_make
 
 
 def method_register(
@@ -35,14 +35,17 @@ def method_register(
     Raises `Refused`, `Duplicate`.
     """
     name = unicodedata.normalize("NFC", name).strip()
-    slug = slug or slugify(name)[:80]
     problems: list[Problem] = []
     if not name or len(name) > 80:
         problems.append(problem_make("name", name, "is empty or too long", "give 1 to 80 characters"))
     elif problem := name_problem(name):
         problems.append(problem_make("name", name, problem, "write it in Latin letters, digits and ASCII signs"))
-    if not slug or slugify(slug) != slug:
+    elif not slug and not slug_make(name):
+        remedy = "use a letter from a to z or a digit too"
+        problems.append(problem_make("name", name, "holds no letter that an address can be made of", remedy))
+    if slug and slugify(slug) != slug:
         problems.append(problem_make("slug", slug, "is not a slug", "use small letters, digits and hyphens"))
+    slug = slug or slug_make(name)
     if kind not in Kind.values:
         problems.append(problem_make("kind", kind, "is not a known kind", f"one of {', '.join(Kind.values)}"))
     elif kind == Kind.CONTROL and not owner.is_organiser:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from django import forms
 from django.http import QueryDict
 
+from evaluator.contract import MANIFEST_MAX_BYTES, ManifestError, table_read
 from leaderboard.accounts.models import User
 from leaderboard.benchmarks.selectors import release_list
 from leaderboard.core.problems import Problem
 from leaderboard.methods.models import Method
 from leaderboard.submissions import checks
 
-MANIFEST_MAX_BYTES = 100_000
 _EXAMPLE = """contract = 1
 name = "My method"
 version = "1.0"
@@ -113,9 +111,10 @@ class SubmissionForm(forms.Form):
             self.add_error("manifest", "The manifest is missing: paste method.toml here or choose the file.")
             return cleaned
         try:
-            cleaned["manifest_table"] = json.loads(text) if text.lstrip()[:1] == "{" else tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            self.add_error("manifest", f"The manifest cannot be parsed: {error}. Write valid TOML, or JSON.")
+            cleaned["manifest_table"] = table_read(text)
+        except ManifestError as error:
+            for problem in error.problems:
+                self.add_error("manifest", f"The manifest {problem['problem']}: {problem['remedy']}.")
         return cleaned
 
     def problems_add(self, problems: Iterable[Problem]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evaluator.contract import log_read
 from leaderboard.accounts.viewers import Viewer
 from leaderboard.audit.services import actor_of, audit_record
 from leaderboard.runs.models import Run
@@ -13,7 +14,7 @@ from leaderboard.runs.selectors import run_folder
 
 @dataclass(frozen=True)
 class RunOutput:
-    """`text` of the container's log, the byte `offset` to ask from next time, and the failure's `detail`."""
+    """`text` of the container's log, the `offset` to ask from next time (in bytes ever written), and why it failed."""
 
     text: str = ""
     offset: int = 0
@@ -37,10 +38,5 @@ def run_output(run: Run, viewer: Viewer, *, offset: int = 0, limit: int = 65_536
 def _log(run: Run, offset: int, limit: int) -> tuple[str, int]:
     """While the run goes on, from the evaluator's output folder (embedded: same machine); then from the row."""
     path = run_folder(run.id) / "out" / "run.log"
-    if run.is_final or not path.is_file():
-        data = run.log_tail.encode()[offset : offset + limit]
-    else:
-        with path.open("rb") as handle:
-            handle.seek(offset)
-            data = handle.read(limit)
-    return data.decode(errors="replace"), offset + len(data)
+    data = run.log_tail.encode(errors="replace") if run.is_final or not path.is_file() else path.read_bytes()
+    return log_read(data, offset, limit)

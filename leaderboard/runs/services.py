@@ -302,8 +302,8 @@ def run_transition(
 
 
 def text_storable(said: str) -> str:
-    """Without the zero bytes that PostgreSQL refuses to store; a method chooses what it says."""
-    return said.replace("\x00", "")
+    """Without the zero bytes and half characters that a database refuses to store; a method chooses what it says."""
+    return said.replace("\x00", "").encode(errors="replace").decode()
 
 
 def _event(run: Run, target: str, actor: str, note: str) -> None:

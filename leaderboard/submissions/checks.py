@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -28,10 +27,6 @@ MAX_SEEDS = 5
 
 def manifest_check(data: Any, problems: list[Problem]) -> Manifest | None:
     """The manifest, or None and its problems under `manifest.…`."""
-    if not _storable(data):
-        remedy = "remove NUL characters and lone surrogates"
-        problems.append(problem_make("manifest", "", "holds characters that no database stores", remedy))
-        return None
     try:
         return manifest_parse(data)
     except ManifestError as error:
@@ -45,13 +40,6 @@ def kind_check(manifest: Manifest, user: User, problems: list[Problem]) -> None:
     """Controls are the organisers'."""
     if Kind(manifest.kind) is Kind.CONTROL and not user.is_organiser:
         problems.append(control_problem("manifest.kind"))
-
-
-def _storable(data: Any) -> bool:
-    try:
-        return b"\0" not in json.dumps(data, ensure_ascii=False).replace("\\u0000", "\0").encode()
-    except (UnicodeEncodeError, TypeError, ValueError):
-        return False
 
 
 def image_check(image: str, user: User, problems: list[Problem]) -> None:

@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
-from django.utils.text import slugify
 
 from evaluator.contract import Manifest
 from leaderboard.accounts.models import User
@@ -19,6 +18,8 @@ from leaderboard.core.problems import Duplicate, NotAllowed, Problem, QuotaSpent
 from leaderboard.core.task_messages import SUBMISSION_INSPECT, task_send
 from leaderboard.methods import policies
 from leaderboard.methods.models import Method, Submission, SubmissionState
+from leaderboard.methods.names import same_name
+from leaderboard.methods.selectors import method_named
 from leaderboard.methods.services import method_register
 from leaderboard.submissions import checks
 from leaderboard.submissions.enqueue import runs_enqueue
@@ -122,9 +123,28 @@ def seeds_chosen(submission_id: str, count: int) -> list[int]:
 
 
 def _method_for(user: User, slug: str, manifest: Manifest) -> Method:
-    slug = slug or slugify(manifest.name)[:80]
-    method = Method.objects.select_related("owner").filter(slug=slug).first()
+    """The method of that slug, or of the manifest's name; registered now if it is new. Problems name what is given."""
+    if slug:
+        method = Method.objects.select_related("owner").filter(slug=slug).first()
+    else:
+        method = method_named(owner=user, name=manifest.name)
     if method is None or (method.registered_at is None and not policies.may_submit_for(user, method)):
+        return _registered(user, slug, manifest)
+    if not slug and not same_name(method.name, manifest.name):
+        problem = f"is too near to {method.name!r}, a method of {method.owner.username}"
+        remedy = "choose a name that differs in a letter or a digit"
+        if policies.may_submit_for(user, method):
+            remedy += f", or give `method` as {method.slug} to submit a version of that one"
+        raise Refused([problem_make("manifest.name", manifest.name, problem, remedy)])
+    if not policies.may_submit_for(user, method):
+        remedy = "ask its owner to submit, or register your method under another name"
+        field, value = ("method", slug) if slug else ("manifest.name", manifest.name)
+        raise NotAllowed([problem_make(field, value, f"belongs to {method.owner.username}", remedy)])
+    return method
+
+
+def _registered(user: User, slug: str, manifest: Manifest) -> Method:
+    try:
         return method_register(
             owner=user,
             name=manifest.name,
@@ -135,10 +155,13 @@ def _method_for(user: User, slug: str, manifest: Manifest) -> Method:
             licence=manifest.licence,
             authors=manifest.authors,
         )
-    if not policies.may_submit_for(user, method):
-        remedy = "ask its owner to submit, or register your method under another name"
-        raise NotAllowed([problem_make("method", slug, f"belongs to {method.owner.username}", remedy)])
-    return method
+    except Refused as refused:
+        for problem in refused.problems:
+            if problem["field"] == "slug" and not slug:
+                problem["field"], problem["value"] = "manifest.name", manifest.name
+            elif problem["field"] in Manifest.model_fields:
+                problem["field"] = f"manifest.{problem['field']}"
+        raise
 
 
 def _earlier(image: str, digest: str, entry_sha256: str) -> Submission | None:

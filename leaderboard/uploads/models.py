@@ -20,6 +20,8 @@ class UploadState(models.TextChoices):
 HELD = (UploadState.RECEIVING, UploadState.CHECKING, UploadState.COMPLETE)
 #: Those that are not done yet.
 OPEN = (UploadState.RECEIVING, UploadState.CHECKING)
+#: Characters of what a tus client says of its file.
+METADATA_MAX = 4_000
 
 
 class Upload(models.Model):
@@ -37,6 +39,11 @@ class Upload(models.Model):
     expected_sha256 = models.CharField(max_length=64, blank=True, help_text="What its owner says it will hash to.")
     fingerprint = models.CharField(
         max_length=200, blank=True, help_text="Its owner's own mark of the file, to find the upload again."
+    )
+    metadata = models.CharField(
+        max_length=METADATA_MAX,
+        blank=True,
+        help_text="What its client said of it (tus), to be given back as it was sent.",
     )
     sha256 = models.CharField(max_length=64, blank=True, db_index=True)
     problems = models.JSONField(default=list, blank=True, help_text="Why it was refused or removed.")

@@ -44,8 +44,13 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def upload_create(*, user: User, size: int, filename: str = "", sha256: str = "", fingerprint: str = "") -> Upload:
-    """Open an upload of `size` bytes. Raises `Refused`, `TooLarge`, `QuotaSpent`, `NoSpace`."""
+def upload_create(
+    *, user: User, size: int, filename: str = "", sha256: str = "", fingerprint: str = "", metadata: str = ""
+) -> Upload:
+    """Open an upload of `size` bytes; `metadata` is kept for its client as it is.
+
+    Raises `Refused`, `TooLarge`, `QuotaSpent`, `NoSpace`.
+    """
     problems: list[Problem] = []
     policies.size_check(size, problems)
     filename = " ".join(filename.replace("\\", "/").rsplit("/", 1)[-1].split()) or "image.tar"
@@ -60,6 +65,7 @@ def upload_create(*, user: User, size: int, filename: str = "", sha256: str = ""
     with files.folder_lock(), audited():  # two at once must not both take the last place
         policies.room_check(User.objects.select_for_update().get(pk=user.pk), size)
         upload = Upload(owner=user, filename=filename, size=size, expected_sha256=sha256, fingerprint=fingerprint)
+        upload.metadata = metadata
         upload.expires_at = policies.unfinished_until(now, opened_at=now)
         upload.save(force_insert=True)
         files.part_create(upload.id)

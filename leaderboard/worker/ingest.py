@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evaluator.contract import FastRefused, Progress, Receipt, Scorecard
+from evaluator.contract import FastRefused, Progress, Receipt, Scorecard, log_end
 from leaderboard.runs.models import Run
 from leaderboard.runs.services import LOG_TAIL_BYTES, Lease
 from leaderboard.traces.store import StoredTrace, trace_store
 
 _JSON_LIMIT = 4_000_000  # bytes
+_LOG_LIMIT = 1_000_000  # bytes; the evaluator keeps far fewer
 
 
 class OutputsBad(RuntimeError):
@@ -58,8 +59,12 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
 
 
 def log_tail_read(out_dir: Path) -> str:
-    """The end of the container's log. On a hidden release it is for organisers: `runs.policies`."""
-    return file_tail(out_dir / "run.log")
+    """The end of the container's log, for `log_read`. On a hidden release it is for organisers: `runs.policies`."""
+    try:
+        with (out_dir / "run.log").open("rb") as handle:
+            return log_end(handle.read(_LOG_LIMIT), LOG_TAIL_BYTES).replace("\x00", "")
+    except OSError:
+        return ""
 
 
 def file_tail(path: Path, limit: int = LOG_TAIL_BYTES) -> str:

@@ -82,15 +82,17 @@ def test_a_repeat_is_a_409_that_names_the_first(api: Client, hidden: Release) ->
     assert first in errors_of(answer)[0]["problem"]
 
 
-@pytest.mark.parametrize("header", [None, "Token wrong", "Bearer x"])
+@pytest.mark.parametrize(
+    ("header", "field"), [(None, "token"), ("Token wrong", "token"), ("Bearer x", "Authorization")]
+)
 def test_no_token_or_a_bad_one_is_a_401_that_says_how_to_get_one(
-    client: Client, hidden: Release, header: str | None
+    client: Client, hidden: Release, header: str | None, field: str
 ) -> None:
     headers = {"Authorization": header} if header else {}
     answer = client.post("/api/v1/submissions/", body_make(hidden), JSON, headers=headers)
     assert answer.status_code == 401
     problem = errors_of(answer)[0]
-    assert problem["field"] == "token"
+    assert problem["field"] == field
     assert "palimpsest login" in problem["remedy"]
 
 

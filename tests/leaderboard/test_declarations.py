@@ -72,6 +72,42 @@ def test_no_text_of_a_manifest_holds_what_is_not_seen(user: User, public: Releas
         )
 
 
+def test_a_name_without_latin_letters_is_refused_by_the_field_that_was_written(user: User, public: Release) -> None:
+    manifest = manifest_make(name="遗忘方法")
+    with pytest.raises(Refused) as caught:
+        submission_create(user=user, image=digest_make(), manifest=manifest, releases=[public.slug])
+    (problem,) = caught.value.problems
+    assert (problem["field"], problem["value"]) == ("manifest.name", "遗忘方法")
+    assert "Latin" in problem["problem"]
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("Łøß", "loss"), ("AlphaEdit+", "alphaedit-plus"), ("k-NN + refusal", "k-nn-plus-refusal"), ("Müller", "muller")],
+)
+def test_a_slug_is_made_of_every_name(user: User, name: str, slug: str) -> None:
+    assert method_register(owner=user, name=name, kind="editing").slug == slug
+
+
+def test_a_name_with_a_plus_is_another_method(submit: Submit, public: Release) -> None:
+    slugs = [submit(public, name=name).method.slug for name in ("AlphaEdit", "AlphaEdit+", "alpha_edit", "Alpha-Edit")]
+    assert slugs[:2] == ["alphaedit", "alphaedit-plus"]
+    assert slugs[2] == slugs[3]  # they differ by case and hyphens: versions of one method
+
+
+def test_a_name_that_only_signs_tell_from_another_is_refused_by_name(
+    submit: Submit, stranger: User, public: Release
+) -> None:
+    submit(public, name="AlphaEdit")
+    for user, remedy in ((None, "alphaedit"), (stranger, "choose a name")):
+        with pytest.raises(Refused, match="too near to 'AlphaEdit'") as caught:
+            submit(public, name="AlphaEdit*", by=user)
+        assert caught.value.problems[0]["field"] == "manifest.name"
+        assert remedy in caught.value.problems[0]["remedy"]
+    with pytest.raises(Refused, match="looks like 'AlphaEdit'"):
+        submit(public, name="A1phaEdit", by=stranger)
+
+
 def test_a_name_is_registered_when_a_submission_is_accepted_and_not_before(
     user: User, stranger: User, public: Release, client: Client
 ) -> None:

@@ -217,4 +217,4 @@ def test_a_method_is_put_on_record_once(user: User) -> None:
         method_register(owner=user, name="Gradient Difference", kind="editing")
     with pytest.raises(Refused) as error:
         method_register(owner=user, name="", kind="magic", paper="ftp://x")
-    assert fields_of(error) == ["name", "slug", "kind", "paper"]
+    assert fields_of(error) == ["name", "kind", "paper"]

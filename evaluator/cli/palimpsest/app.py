@@ -22,7 +22,7 @@ from evaluator.cli.palimpsest.upload import archive_upload, upload
 from evaluator.contract import IMAGE_REFERENCE, IMAGE_TAG, ManifestError, manifest_load
 
 EXIT_NOT_SCORED = 3
-_LOG_PART = 65_536  # bytes that the site sends of a log at most
+_LOG_PART = 65_536 - 3  # bytes that the site sends of a long log at least; it cuts between characters
 _FINAL_SUBMISSION = {"REFUSED", "WITHDRAWN"}
 _FINAL_RUN = {"SCORED", "FAILED_METHOD", "FAILED_PLATFORM", "TIMED_OUT", "CANCELLED"}
 

@@ -98,8 +98,12 @@ class RunDetailSerializer(RunSerializer):
 
 class LogSerializer(serializers.Serializer[Any]):
     text = serializers.CharField()
-    offset = serializers.IntegerField(help_text="Ask from here next time.")
+    offset = serializers.IntegerField(help_text="Ask from here next time: bytes that were ever written.")
     detail = serializers.CharField(help_text="Why it failed.")
+
+
+class LogInputSerializer(serializers.Serializer[Any]):
+    offset = serializers.IntegerField(default=0, min_value=0, max_value=2**53)
 
 
 class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Run]):
@@ -126,15 +130,16 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         return self._answer(self.get_object())
 
     @extend_schema(
-        parameters=[OpenApiParameter("offset", int, description="Byte to start at.")],
+        parameters=[OpenApiParameter("offset", int, description="Byte to start at, of all that were ever written.")],
         responses=answers(LogSerializer, errors=(400, 404)),
     )
     @action(detail=True, methods=["get"])
     def log(self, request: Request, id: str) -> Response:  # noqa: A002
         """The container's log from `offset`, and why the run failed: for its submitter on an open release, and for
         organisers, whose look at a hidden run is recorded. Empty for others."""
-        offset = serializers.IntegerField(min_value=0).run_validation(request.query_params.get("offset", 0))
-        output = run_output(self.get_object(), request.user, offset=offset)
+        given = LogInputSerializer(data=request.query_params)
+        given.is_valid(raise_exception=True)
+        output = run_output(self.get_object(), request.user, offset=given.validated_data["offset"])
         return Response(LogSerializer(output).data)
 
     @extend_schema(request=None, responses=answers(RunDetailSerializer, errors=(401, 403, 404, 409)))

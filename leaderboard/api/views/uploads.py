@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema_field
@@ -24,6 +25,8 @@ from leaderboard.uploads import selectors, services
 from leaderboard.uploads.models import Upload, UploadState
 
 _LISTED = 50
+#: What of a client's metadata is read here; the rest is kept for it.
+_KNOWN = ("filename", "sha256", "fingerprint")
 
 
 class UploadSerializer(serializers.ModelSerializer[Upload]):
@@ -88,6 +91,18 @@ class _TusView(APIView):
     throttle_classes = (ScopedRateThrottle,)
     throttle_scope = "upload"
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """The method that `X-HTTP-Method-Override` names is the one that is meant."""
+        if named := request.headers.get("X-HTTP-Method-Override", ""):
+            request.method = named.upper()
+        return super().dispatch(request, *args, **kwargs)
+
+    def get_authenticators(self) -> list[Any]:
+        return [] if getattr(self.request, "method", "") == "OPTIONS" else super().get_authenticators()
+
+    def get_permissions(self) -> list[Any]:
+        return [] if getattr(self.request, "method", "") == "OPTIONS" else super().get_permissions()
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method in {"POST", "HEAD", "PATCH", "DELETE"}:
@@ -124,7 +139,8 @@ class UploadListView(_TusView):
             _header("Upload-Length", "Bytes of the whole file."),
             _header(
                 "Upload-Metadata",
-                "`filename`, `sha256` (checked at the end) and `fingerprint` (your own mark), values in base64.",
+                "`filename`, `sha256` (checked at the end) and `fingerprint` (your own mark), values in base64; more "
+                "is kept, and HEAD gives all of it back.",
                 required=False,
             ),
             _CHECKSUM,
@@ -135,11 +151,12 @@ class UploadListView(_TusView):
     def post(self, request: Request) -> Response:
         """Open an upload; `Location` is where its bytes go. The first ones may come with it."""
         plain = _plain(request)
-        size, metadata = tus.number_read(plain, "Upload-Length"), tus.metadata_read(plain)
+        size, metadata = tus.number_read(plain, "Upload-Length"), tus.metadata_read(plain, known=_KNOWN)
         length = tus.content_length(plain) if tus.has_content(plain) else 0
         checksum = tus.checksum_read(plain)
-        known = {key: metadata.get(key, "") for key in ("filename", "sha256", "fingerprint")}
-        upload = services.upload_create(user=cast(User, request.user), size=size, **known)
+        upload = services.upload_create(
+            user=cast(User, request.user), size=size, metadata=metadata.as_sent, **metadata.known
+        )
         headers = {"Location": _address(request, upload)}
         if length:
             headers["Upload-Offset"] = str(_first_bytes(upload, plain, length, checksum))
@@ -163,11 +180,11 @@ class UploadView(_TusView):
         upload = _upload(request, id)
         if upload.state == UploadState.REFUSED:
             raise Gone(upload.problems)
-        metadata = {"filename": upload.filename, "fingerprint": upload.fingerprint}
+        metadata = {"filename": upload.filename, "fingerprint": upload.fingerprint}  # where it was not kept as sent
         headers = {
             "Upload-Offset": str(selectors.upload_offset(upload)),
             "Upload-Length": str(upload.size),
-            "Upload-Metadata": tus.metadata_write(metadata),
+            "Upload-Metadata": upload.metadata or tus.metadata_write(metadata),
             "Upload-Expires": tus.expires_write(upload.expires_at),
         }
         return Response(headers=headers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from evaluator.contract import FailureCode, Progress
+from evaluator.pipeline.progress import ProgressFile
 from evaluator.sandbox import Progressed
 from evaluator.sandbox.output import KEPT_BYTES, Output, follow
 
@@ -100,3 +104,28 @@ def test_a_grandchild_that_keeps_the_pipe_open_is_not_waited_for(output: Output)
     assert follow(process, output, tick=lambda: None, deadline=math.inf, end=process.kill)
     assert time.monotonic() - began < 5
     assert "parent ends" in output.tail()
+
+
+@pytest.mark.parametrize("half", ["caf\udce9", "\ud800", "x\udfff\ud800y"])
+def test_half_a_character_of_a_progress_line_is_replaced(
+    output: Output, seen: list[Progressed], tmp_path: Path, half: str
+) -> None:
+    output.feed(1, json.dumps({"progress": 0.5, "stage": half}).encode() + b"\n")
+    output.close()
+    (step,) = seen
+    assert "\ufffd" in step.stage
+    ProgressFile(tmp_path / "out", "r1").fraction(step.fraction, step.stage)
+    assert Progress.model_validate_json((tmp_path / "out" / "progress.json").read_bytes()).message == step.stage
+
+
+def test_a_number_that_is_no_float_is_no_progress(output: Output, seen: list[Progressed]) -> None:
+    output.feed(1, b'{"progress": 1' + b"0" * 400 + b"}\n")
+    output.close()
+    assert seen == []
+
+
+def test_half_a_character_in_the_reason_of_a_failure_is_replaced(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")  # as a file that a method left is named
+    ProgressFile(tmp_path, "r1").failed(FailureCode.OUTPUT_REFUSED, f"{name} is no file of an artifact")
+    said = Progress.model_validate_json((tmp_path / "progress.json").read_bytes())
+    assert said.detail == "caf\ufffd is no file of an artifact"

@@ -162,3 +162,26 @@ def test_withdrawing_is_for_the_submitter(client: Client, user: User, stranger: 
     client.force_login(user)
     assert "withdrawn" in client.post(path, follow=True).content.decode()
     assert Submission.objects.get().state == "WITHDRAWN"
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ("[hparams]\ncut = 2026-01-01\n", "manifest.hparams.cut “2026-01-01” is a date"),
+        (".".join("a" * 20_000) + " = 1\n", "more than 32 deep"),
+    ],
+    ids=["a date", "dotted keys"],
+)
+def test_what_a_manifest_cannot_hold_is_named(
+    client: Client, user: User, public: Release, added: str, said: str
+) -> None:
+    client.force_login(user)
+    answer = client.post("/submit/", form(public, manifest=MANIFEST + added))
+    assert answer.status_code == 400
+    assert said in answer.content.decode()
+
+
+def test_a_pasted_byte_order_mark_is_dropped(client: Client, user: User, public: Release) -> None:
+    client.force_login(user)
+    client.post("/submit/", form(public, manifest="\ufeff" + MANIFEST))
+    assert Submission.objects.get().method.name == "From the form"

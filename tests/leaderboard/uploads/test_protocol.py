@@ -13,7 +13,7 @@ from django.test import Client
 from leaderboard.uploads import files
 from leaderboard.uploads.models import Upload, UploadState
 from leaderboard.uploads.services import upload_finish, uploads_sweep
-from tests.leaderboard.uploads.conftest import ADDRESS, PIECE, Tus, archive_make, metadata, sum_of
+from tests.leaderboard.uploads.conftest import ADDRESS, PIECE, Tus, archive_make, base64_of, metadata, sum_of
 
 pytestmark = pytest.mark.django_db
 DATA = archive_make()
@@ -37,6 +37,43 @@ def test_the_server_says_what_it_can_do(tus: Tus, settings: Any) -> None:
     assert set(answer["Tus-Extension"].split(",")) >= {"creation", "checksum", "termination", "expiration"}
     assert answer["Tus-Max-Size"] == str(settings.UPLOAD_MAX_MB * 1_000_000)
     assert "sha256" in answer["Tus-Checksum-Algorithm"]
+
+
+def test_what_it_can_do_is_said_to_who_has_no_token(client: Client) -> None:
+    for headers in ({}, {"Authorization": "Token nonsense"}):
+        answer = client.options(ADDRESS, headers=headers)
+        assert answer.status_code == 204
+        assert answer["Tus-Version"] == "1.0.0"
+    assert client.get(ADDRESS).status_code == 401
+
+
+def test_metadata_of_a_client_comes_back_as_it_was_sent(tus: Tus) -> None:
+    given = f"project {base64_of(b'palimpsest')},is_confidential,raw {base64_of(bytes(range(256)))}"
+    for sent in (given, f"filename {base64_of(b'../x.tar')},{given}"):
+        path = tus.create(len(DATA), Upload_Metadata=sent)["Location"].removeprefix("http://testserver")
+        assert tus.http.head(path, headers=tus.headers())["Upload-Metadata"] == sent
+
+
+def test_another_method_can_be_named_in_a_header(tus: Tus) -> None:
+    path = tus.open(DATA)
+    headers = tus.headers(Upload_Offset="0", X_HTTP_Method_Override="PATCH")
+    answer = tus.http.post(path, data=DATA[:5_000], content_type=PIECE, headers=headers)
+    assert (answer.status_code, answer["Upload-Offset"]) == (204, "5000")
+    answer = tus.http.post(path, headers=tus.headers(X_HTTP_Method_Override="HEAD"), content_type="text/plain")
+    assert (answer.status_code, answer["Upload-Offset"]) == (200, "5000")
+    answer = tus.http.post(path, headers=tus.headers(X_HTTP_Method_Override="DELETE"), content_type="text/plain")
+    assert answer.status_code == 204
+    answer = tus.http.post(path, headers=tus.headers(X_HTTP_Method_Override="PURGE"), content_type="text/plain")
+    assert answer.status_code == 405
+
+
+def test_a_session_needs_the_csrf_token_whatever_method_is_named(user: Any) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(user)
+    for sent in (browser.get, browser.post):
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "5", "X-HTTP-Method-Override": "POST"}
+        assert sent(ADDRESS, headers=headers).status_code == 403
+    assert not Upload.objects.exists()
 
 
 def test_a_file_comes_in_pieces_and_ends_under_its_hash(tus: Tus) -> None:
@@ -140,6 +177,9 @@ def test_a_piece_without_a_length_is_a_411(tus: Tus) -> None:
         ({"Upload_Length": "many"}, "Upload-Length"),
         ({"Upload_Length": "12"}, "size"),
         ({"Upload_Metadata": "filename ?"}, "Upload-Metadata"),
+        ({"Upload_Metadata": f"a {base64_of(b'x')},a"}, "Upload-Metadata"),
+        ({"Upload_Metadata": f"filename {base64_of(bytes([255]))}"}, "Upload-Metadata"),
+        ({"Upload_Metadata": f"a {base64_of(bytes(4_000))}"}, "Upload-Metadata"),
         ({"Upload_Metadata": metadata(filename="a\x07b.tar")}, "filename"),
         ({"Upload_Metadata": metadata(sha256="ABC")}, "sha256"),
         ({"Upload_Metadata": metadata(fingerprint="f" * 201)}, "fingerprint"),
