@@ -162,7 +162,9 @@ def test_a_merged_adapter_has_the_logits_of_peft(name: str, bases: dict[bool, Pa
 
     tied, settings = MERGED[name]
     _trained(
-        bases[tied], tmp_path / "out", LoraConfig(**{"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | settings)
+        bases[tied],
+        tmp_path / "out",
+        LoraConfig(**dict[str, Any]({"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"} | settings)),
     )
     assert _worst(bases[tied], tmp_path / "out", tmp_path / "sealed") < TOLERANCE
 
@@ -201,7 +203,12 @@ def test_what_is_not_merged_is_refused_with_what_to_do(
 ) -> None:
     from peft import LoraConfig
 
-    config = {"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM", "target_modules": ["q_proj"]} | settings
+    config: dict[str, Any] = {
+        "r": 4,
+        "lora_alpha": 8,
+        "task_type": "CAUSAL_LM",
+        "target_modules": ["q_proj"],
+    } | settings
     _trained(bases[False], tmp_path / "out", LoraConfig(**config))
     with pytest.raises(EvaluationFailed) as caught:
         _sealed(bases[False], tmp_path / "out", tmp_path / "sealed")

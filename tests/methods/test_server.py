@@ -220,7 +220,8 @@ def test_a_guess_changes_nothing_that_is_said_and_a_right_one_takes_one_pass(
     alone = continue_greedily(base, prompts, 24)
     said = [ids for ids, _ in alone]
     spoilt = [[*ids[:2], 1, *ids[3:]] for ids in said]
-    for guesses in (said, spoilt, said[1:] + said[:1], [ids + ids for ids in said], [[] for _ in said]):
+    nothing: list[list[int]] = [[] for _ in said]
+    for guesses in (said, spoilt, said[1:] + said[:1], [ids + ids for ids in said], nothing):
         assert continue_greedily(base, prompts, 24, None, guesses) == alone
         assert continue_greedily(base, prompts, 3, None, guesses) == continue_greedily(base, prompts, 3)
     passes = 0

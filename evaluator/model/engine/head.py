@@ -48,7 +48,7 @@ class Head:
     def best(self, states: torch.Tensor) -> torch.Tensor:
         """The most probable token of each row, (R,): scaling and capping keep the order."""
         self.rows += states.shape[0]
-        return torch.cat([self._product(part).argmax(-1) for part in states.split(HEAD_ROWS)])
+        return torch.cat([self._product(part).argmax(-1) for part in torch.split(states, HEAD_ROWS)])
 
     def agrees(self, model: Any, tokens: Sequence[int], tolerance: float) -> bool:
         """Whether these logits are the model's own, on a few tokens; NaN on both sides agrees."""

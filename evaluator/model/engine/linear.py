@@ -13,7 +13,8 @@ _ROWS = 64
 
 def packs(weight: torch.Tensor) -> bool:
     """Whether a matrix can be laid out so: float32 on a processor for which torch brings oneDNN."""
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    there = bool(torch._C._has_mkldnn)  # noqa: SLF001 - what torch.backends.mkldnn asks
+    return there and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 class PackedMatrix:
@@ -57,7 +58,7 @@ class PackedLinear(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """What `to(...)` does to every tensor of a module: the matrix stays packed where it still can be."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._set(fn(self.weight))
         return self
 

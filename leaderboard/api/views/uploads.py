@@ -101,7 +101,7 @@ class _TusView(APIView):
         return [] if getattr(self.request, "method", "") == "OPTIONS" else super().get_authenticators()
 
     def get_permissions(self) -> list[Any]:
-        return [] if getattr(self.request, "method", "") == "OPTIONS" else super().get_permissions()
+        return [] if getattr(self.request, "method", "") == "OPTIONS" else list(super().get_permissions())
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -46,7 +46,7 @@ def score_tokens(
         tails = [[rows[index][len(contexts[place]) :] for index in members[place]] for place in group]
         read = _read(base, chosen, tails)
         # All of a group at once: the vocabulary is met in few large products instead of one a row.
-        parts = [
+        parts: list[tuple[Tensor, Sequence[int | None]]] = [
             (front[:-1], contexts[place][1:]) for place, (front, _) in zip(group, read, strict=True) if contexts_too
         ]
         parts += [
@@ -248,6 +248,8 @@ def _continue_batch(
 def _guesses_checked(base: BaseModel, states: Sequence[Tensor]) -> list[list[int]]:
     """The likeliest token after each state, (time, width) a row."""
     flat = torch.cat(list(states))
-    found = [token for part in flat.split(_POSITIONS_AT_ONCE) for token in base.logits(part).argmax(dim=-1).tolist()]
+    found = [
+        token for part in torch.split(flat, _POSITIONS_AT_ONCE) for token in base.logits(part).argmax(dim=-1).tolist()
+    ]
     sizes = iter(found)
     return [[next(sizes) for _ in range(len(state))] for state in states]

@@ -18,13 +18,15 @@ from evaluator.analysis.opened import (
     release_unpack,
 )
 from evaluator.contract import Job, Manifest, Receipt
+from evaluator.contract.manifest import Kind
 from evaluator.home import Home
+from tests.evaluator.measures.statistics.worlds import World
 from tests.evaluator.pipeline.test_rank import BASE, FAIR, GOOD, Bench
 
 
-def run_made(folder: Path, bench: Bench, name: str, kind: str, world: object, **card: str) -> Path:
+def run_made(folder: Path, bench: Bench, name: str, kind: Kind, world: World) -> Path:
     """A run's folder as the evaluator leaves it."""
-    files = bench.run(world.draw(np.random.default_rng(0)), **card)  # type: ignore[attr-defined]
+    files = bench.run(world.draw(np.random.default_rng(0)))
     run = folder / name.replace(" ", "-")
     out = run / "out"
     out.mkdir(parents=True)
@@ -36,7 +38,7 @@ def run_made(folder: Path, bench: Bench, name: str, kind: str, world: object, **
         version="1",
         kind=kind,
         division="weights",
-        authors=("Ada",),  # type: ignore[arg-type]
+        authors=("Ada",),
     )
     job = Job(run_id="r1", release="r-20", image="sha256:1", manifest=manifest, work_dir=run, out_dir=out)
     (run / "job.json").write_text(job.model_dump_json())
@@ -67,7 +69,11 @@ def run_made(folder: Path, bench: Bench, name: str, kind: str, world: object, **
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     bench, opened = Bench(tmp_path), tmp_path / "opened"
-    made = [("Untouched base", "control", BASE), ("Fair", "editing", FAIR), ("Good one", "editing", GOOD)]
+    made: list[tuple[str, Kind, World]] = [
+        ("Untouched base", "control", BASE),
+        ("Fair", "editing", FAIR),
+        ("Good one", "editing", GOOD),
+    ]
     names = [opened_add(run_made(tmp_path / "runs", bench, *one), opened) for one in made]
     assert names == ["untouched-base", "fair", "good-one"]
     return opened
@@ -95,7 +101,7 @@ def test_a_run_of_another_release_or_without_a_score_is_refused_and_changes_noth
     folder: Path, tmp_path: Path
 ) -> None:
     before = sorted(folder.rglob("*"))
-    other = run_made(tmp_path / "runs", Bench(tmp_path), "Other", "editing", FAIR, release="r-50")
+    other = run_made(tmp_path / "runs", Bench(tmp_path), "Other", "editing", FAIR)
     card = other / "out" / "scorecard.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"release": "r-50"}))
     with pytest.raises(ValueError, match="is of r-50 by evaluator 1, fair is of r-20 by 1; give another folder"):
