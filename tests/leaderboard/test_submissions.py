@@ -62,7 +62,7 @@ def test_text_that_no_database_stores_is_refused(user: User, hidden: Release, te
         submission_create(
             user=user, image=digest_make(), manifest=manifest_make(hparams={"x": [text]}), releases=[hidden.slug]
         )
-    assert fields_of(error) == ["manifest"]
+    assert fields_of(error) == ["manifest.hparams.x.0"]
 
 
 def test_a_base_that_the_manifest_rules_out_is_refused(user: User, hidden: Release) -> None:
