@@ -68,6 +68,8 @@ def half_precision(
     exact = LocalModel(model, tokenizer)
     scored, texts = exact.score(gate), exact.generate(prompts, max_tokens=GATE_TOKENS, stop=())
     weights = {name: value.clone() for name, value in model.state_dict().items()}
+    # Frequencies of positions are in no state, and would come back from bf16 rounded.
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
     half = halved(model, tokenizer)
     differ = sum(a != b for a, b in zip(texts, half.generate(prompts, max_tokens=GATE_TOKENS, stop=()), strict=True))
     found = _gate(half.score(gate), scored).model_copy(update={"texts": len(texts), "texts_differ": differ})
@@ -75,6 +77,8 @@ def half_precision(
         return half, found
     logger.warning("half precision is not used; %s", found.told())
     model.to(torch.float32).load_state_dict(weights)
+    for name, value in model.named_buffers():
+        value.copy_(buffers[name])
     return LocalModel(model, tokenizer), found
 
 

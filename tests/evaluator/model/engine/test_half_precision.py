@@ -22,6 +22,7 @@ def test_bf16_is_used_only_where_it_agrees_with_fp32() -> None:
         "this model's logits are too steep for bf16"
     )
     assert weights_sha256(model) == before, "the model is given back as it came"
+    assert all(torch.equal(value, other) for value, other in zip(model.buffers(), llama().buffers(), strict=True))
     flat = llama()
     with torch.no_grad():
         flat.lm_head.weight.mul_(0.01)
