@@ -20,6 +20,7 @@ from evaluator.contract.release import ReleaseCard
 from evaluator.contract.requests import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
 from evaluator.contract.result import MethodResult
 from evaluator.contract.scorecard import STAGES, MetricGroup, MetricInfo, MetricScore, Progress, Scorecard, Stage
+from evaluator.contract.seconds import TIMED_STAGES, RunSeconds
 
 __all__ = [
     "ARCHIVE_REFERENCE",
@@ -31,6 +32,7 @@ __all__ = [
     "PLATFORM_FAILURES",
     "REMEDIES",
     "STAGES",
+    "TIMED_STAGES",
     "AlignExample",
     "BoardPayload",
     "BoardRow",
@@ -54,6 +56,7 @@ __all__ = [
     "Receipt",
     "ReleaseCard",
     "RetainExample",
+    "RunSeconds",
     "Scorecard",
     "Stage",
     "TriplesEntry",
