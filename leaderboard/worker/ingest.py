@@ -1,4 +1,4 @@
-"""Takes in what the evaluator left: scorecard, receipt, trace, log; all is checked before anything is written."""
+"""Takes in what the evaluator left: scorecard, receipt, seconds, trace, log; all is checked before it is written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evaluator.contract import Progress, Receipt, Scorecard
+from evaluator.contract import Progress, Receipt, RunSeconds, Scorecard
 from leaderboard.runs.models import Run
 from leaderboard.runs.services import LOG_TAIL_BYTES, Lease
 from leaderboard.traces.store import StoredTrace, trace_store
@@ -23,6 +23,7 @@ class OutputsBad(RuntimeError):
 class Outputs:
     scorecard: Scorecard
     receipt: Receipt
+    seconds: RunSeconds
     trace: StoredTrace
     log_tail: str
 
@@ -40,6 +41,7 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
     try:
         scorecard = Scorecard.model_validate_json(_read(out_dir / "scorecard.json"))
         receipt = Receipt.model_validate_json(_read(out_dir / "receipt.json"))
+        seconds = RunSeconds.model_validate_json(_read(out_dir / "seconds.json"))
     except (OSError, ValidationError) as error:
         raise OutputsBad(str(error)) from error
     for name, found, wanted in (
@@ -47,6 +49,7 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
         ("scorecard.release", scorecard.release, run.release.slug),
         ("scorecard.seed", scorecard.seed, run.seed),
         ("receipt.run_id", receipt.run_id, run.id),
+        ("seconds.run_id", seconds.run_id, run.id),
     ):
         if found != wanted:
             raise OutputsBad(f"{name} is {found!r}, this run has {wanted!r}")
@@ -54,7 +57,7 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
     source = out_dir / ("trace_public.parquet" if hidden else "trace.parquet")
     sealed = out_dir / "trace.sealed" if hidden else None
     trace = trace_store(source=source, run_id=run.id, fence=lease.fence, sealed=sealed)
-    return Outputs(scorecard, receipt, trace, log_tail_read(out_dir))
+    return Outputs(scorecard, receipt, seconds, trace, log_tail_read(out_dir))
 
 
 def log_tail_read(out_dir: Path) -> str:
