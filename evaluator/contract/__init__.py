@@ -22,6 +22,7 @@ from evaluator.contract.release import ReleaseCard
 from evaluator.contract.requests import AlignExample, ForgetRequest, NeutralText, RetainExample, TriplesEntry
 from evaluator.contract.result import MethodResult
 from evaluator.contract.scorecard import STAGES, MetricGroup, MetricInfo, MetricScore, Progress, Scorecard, Stage
+from evaluator.contract.seconds import TIMED_STAGES, RunSeconds
 
 __all__ = [
     "ARCHIVE_REFERENCE",
@@ -34,6 +35,7 @@ __all__ = [
     "PLATFORM_FAILURES",
     "REMEDIES",
     "STAGES",
+    "TIMED_STAGES",
     "AlignExample",
     "BoardPayload",
     "BoardRow",
@@ -60,6 +62,7 @@ __all__ = [
     "Receipt",
     "ReleaseCard",
     "RetainExample",
+    "RunSeconds",
     "Scorecard",
     "Stage",
     "TriplesEntry",

@@ -30,8 +30,8 @@ class Reader(StrEnum):
 class Sight:
     """What a reader sees of a run.
 
-    `details`: output, log, messages, at once. `exact`: unrounded scores and durations. `on_record`: the details too,
-    by an act that is written into the audit log first.
+    `details`: output, log, messages, at once. `exact`: unrounded scores and durations, of each stage too. `on_record`:
+    the details too, by an act that is written into the audit log first.
     """
 
     details: bool

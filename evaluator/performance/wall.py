@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluator.contract import Job, Limits, manifest_parse
+from evaluator.contract import TIMED_STAGES, Job, Limits, RunSeconds, manifest_parse
 from evaluator.home import Home
 from evaluator.performance.machine import processor
 from evaluator.sandbox import ContainerSpec, PodmanSandbox
@@ -28,13 +27,8 @@ TARGET_SHARE = 0.05
 #: A control that does next to nothing, and a method that trains.
 METHODS = ("refuse_everything", "graddiff")
 RELEASE = "toy-world-5-public"
-#: What a run's record says of each part of the wall (`pipeline.run`).
-PARTS = {
-    "wall_inspect_s": "image checks",
-    "wall_inputs_s": "input writing",
-    "wall_container_s": "container but for the method",
-    "wall_seal_s": "seal",
-}
+#: The stages of a run that are parts of the wall.
+PARTS = ("inspect", "inputs", "container", "seal")
 _CONTAINERS_A_ROUND = 5
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _NOTHING = "print(1)\n"
@@ -77,7 +71,7 @@ class WallReport:
             "",
             f"One container of an empty program, start to removal: `podman run --rm` {plain:.2f}, ours {ours:.2f}.",
             "",
-            f"| method | backend | run | {' | '.join(PARTS.values())} | wall's share |",
+            f"| method | backend | run | {' | '.join(TIMED_STAGES[name] for name in PARTS)} | wall's share |",
             f"|---|---|--:|{'--:|' * len(PARTS)}--:|",
         ]
         for (method, backend), found in self.runs.items():
@@ -161,8 +155,8 @@ def _run(home: Home, method: str, backend: str, image: str, folder: Path) -> Ran
     began = time.monotonic()
     _evaluator(home, "run", str(path))
     total_s = time.monotonic() - began
-    record = json.loads((job.work_dir / "stages.json").read_text())
-    return Ran(total_s, {name: float(record[name]) for name in PARTS})
+    found = RunSeconds.model_validate_json((job.out_dir / "seconds.json").read_bytes())
+    return Ran(total_s, {name: found.stages[name].wall_s for name in PARTS})
 
 
 def _evaluator(home: Home, *arguments: str) -> str:

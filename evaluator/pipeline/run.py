@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import logging
 import shutil
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from evaluator.attacks import ModelAttack, SampledAttack, attack_get
 from evaluator.benchmark.secret import release_key
 from evaluator.contract import EvaluationFailed, FailureCode, Job, Receipt, ReleaseCard, Scorecard
 from evaluator.contract.disclosure import issued_at_format, stage_message
+from evaluator.contract.seconds import MEASURING
 from evaluator.home import Home, write_atomically
 from evaluator.measures.score import cost_shown, scorecard_make
 from evaluator.model.base import BaseModelDirectory, base_load
@@ -28,11 +28,13 @@ from evaluator.model.conformance import server_check, server_check_again
 from evaluator.model.engine.primitives import PRIMITIVES, PrimitiveStore
 from evaluator.model.remote import RemoteModel
 from evaluator.pipeline.base_values import base_values_add
+from evaluator.pipeline.clock import Clock
 from evaluator.pipeline.declared import stores_requests
 from evaluator.pipeline.fast import asked_probes, fast_model, fast_told, unstable_left_out
 from evaluator.pipeline.inputs import inputs_write
 from evaluator.pipeline.progress import ProgressFile, StageRecord
 from evaluator.pipeline.provenance import evaluator_sha256, hardware, versions
+from evaluator.pipeline.timed import TimedModel, TimedWeights
 from evaluator.receipt import receipt_sign, signing_key
 from evaluator.sandbox import ContainerSpec, Mount, Progressed, Sandbox, sandbox_for
 from evaluator.trace import trace_read, trace_redact, trace_seal, trace_write
@@ -61,13 +63,14 @@ class Context:
     record: StageRecord
     #: The file of the probes that are asked: the release's, or a sample of them.
     probes: Path
+    clock: Clock
 
     @property
     def log(self) -> Path:
         return self.job.out_dir / "run.log"
 
 
-def context_make(job: Job, home: Home) -> Context:
+def context_make(job: Job, home: Home, clock: Clock) -> Context:
     """Find the release and its base. Raises `EvaluationFailed(platform_error)` when one is not built here."""
     job.work_dir.mkdir(parents=True, exist_ok=True)
     job.out_dir.mkdir(parents=True, exist_ok=True)
@@ -84,7 +87,7 @@ def context_make(job: Job, home: Home) -> Context:
         )
     sandbox = sandbox_for(job.backend, home.root)
     progress, record = ProgressFile(job.out_dir, job.run_id), StageRecord(job.work_dir)
-    return Context(job, home, card, release, base, sandbox, progress, record, asked_probes(job, card, release))
+    return Context(job, home, card, release, base, sandbox, progress, record, asked_probes(job, card, release), clock)
 
 
 def run(job: Job, home: Home) -> Scorecard:
@@ -93,14 +96,17 @@ def run(job: Job, home: Home) -> Scorecard:
     Raises `EvaluationFailed` after writing the failure to `progress.json`.
     """
     job.out_dir.mkdir(parents=True, exist_ok=True)
-    progress = ProgressFile(job.out_dir, job.run_id)
+    progress, clock = ProgressFile(job.out_dir, job.run_id), Clock(job.work_dir, job.run_id)
     try:
-        context = context_make(job, home)
+        context = context_make(job, home, clock)
         progress.stage("starting")
         context.sandbox.sweep(job.run_id)
         artifact = _unlearn(context)
-        rows = _measure(context, artifact)
-        scorecard = _score(context, artifact, rows)
+        with clock.stage("measure"):
+            rows = _measure(context, artifact)
+        with clock.stage("results"):
+            scorecard = _score(context, artifact, rows)
+        write_atomically(job.out_dir / "seconds.json", clock.seconds().model_dump_json(indent=2) + "\n")
         progress.stage("done")
         return scorecard
     except EvaluationFailed as failure:
@@ -110,22 +116,25 @@ def run(job: Job, home: Home) -> Scorecard:
         detail = "".join(traceback.format_exception(error))
         progress.failed(FailureCode.PLATFORM_ERROR, detail)
         raise EvaluationFailed(FailureCode.PLATFORM_ERROR, detail) from error
+    finally:
+        clock.note()
 
 
 def _unlearn(context: Context) -> SealedArtifact:
-    job = context.job
+    job, clock = context.job, context.clock
     sealed_dir = job.work_dir / "sealed"
     tensors = BaseTensors.read(context.base.path)
 
     def sealed(out_dir: Path) -> SealedArtifact:
-        return seal(
-            out_dir,
-            sealed_dir,
-            base=tensors,
-            base_sha256=context.base.sha256,
-            division=job.manifest.division,
-            limits=job.limits,
-        )
+        with clock.stage("seal"):
+            return seal(
+                out_dir,
+                sealed_dir,
+                base=tensors,
+                base_sha256=context.base.sha256,
+                division=job.manifest.division,
+                limits=job.limits,
+            )
 
     if (sealed_dir / "seal.json").is_file():
         return sealed(sealed_dir)
@@ -134,16 +143,14 @@ def _unlearn(context: Context) -> SealedArtifact:
             FailureCode.BASE_MISMATCH,
             f"run.base: the manifest allows {job.manifest.run.base}, the release has {context.base.sha256}",
         )
-    began = time.monotonic()
-    report = context.sandbox.inspect(job.image, job.manifest)
-    inspected = time.monotonic()
+    with clock.stage("inspect"):
+        report = context.sandbox.inspect(job.image, job.manifest)
     if not report.ok:
         reasons = "; ".join(f"{p['field']}: {p['problem']}" for p in report.problems)
         raise EvaluationFailed(FailureCode.IMAGE_REFUSED, reasons)
     context.progress.stage("unlearning")
-    writing = time.monotonic()
-    inputs = inputs_write(job.work_dir / "in", job=job, base=context.base, release=context.release)
-    written = time.monotonic()
+    with clock.stage("inputs"):
+        inputs = inputs_write(job.work_dir / "in", job=job, base=context.base, release=context.release)
     spec = ContainerSpec(
         run_id=job.run_id,
         role="unlearn",
@@ -160,28 +167,18 @@ def _unlearn(context: Context) -> SealedArtifact:
 
     scratch = job.work_dir / "scratch"
     for again in (False, True):
-        opened = time.monotonic()
-        with context.sandbox.unlearn(spec, scratch=scratch, log=context.log, on_progress=on_progress) as ended:
+        life = context.sandbox.unlearn(spec, scratch=scratch, log=context.log, on_progress=on_progress)
+        with clock.around("container", life) as ended:
+            clock.shift(ended.wall_s, "container", "unlearn")
             if ended.killed_from_outside and not again:
                 logger.warning("the container was killed for no reason that is counted; it is started once more")
                 continue
             if ended.failure is not None:
                 raise EvaluationFailed(_blame(ended.failure, job.work_dir), ended.detail)
-            ended_at = time.monotonic()
             context.progress.stage("sealing")
             artifact = sealed(ended.out_dir)
-            sealed_at = time.monotonic()
             break
-    context.record.add(
-        unlearn_wall_s=ended.wall_s,
-        peak_mb=ended.peak_mb,
-        artifact_mb=artifact.size_bytes / 2**20,
-        wall_inspect_s=inspected - began,
-        wall_inputs_s=written - writing,
-        # The container's life but for the method's own: created, proved, started, followed, removed.
-        wall_container_s=time.monotonic() - opened - (sealed_at - ended_at) - ended.wall_s,
-        wall_seal_s=sealed_at - ended_at,
-    )
+    context.record.add(unlearn_wall_s=ended.wall_s, peak_mb=ended.peak_mb, artifact_mb=artifact.size_bytes / 2**20)
     return artifact
 
 
@@ -210,7 +207,7 @@ def _under_test(
             model = attack.applied(model)
         local = fast_model(job, model, tokenizer, context.release) if job.fast else LocalModel(model, tokenizer)
         mark = weights_sha256(model) if attack is None else f"{weights_sha256(model)}:{attack.name}"
-        yield local, mark
+        yield TimedWeights(local, context.clock, attacked=attack is not None), mark
         return
     from evaluator.model.engine.lm import EvaluatorLM  # noqa: PLC0415 - loads torch
 
@@ -230,7 +227,7 @@ def _under_test(
         under_test = RemoteModel(server.socket, seed=_order(context.home, context.job.run_id))
         try:
             server_check(EvaluatorLM(under_test, tokenizer))
-            yield under_test, f"server:{job.run_id}:{artifact.sha256}"
+            yield TimedModel(under_test, context.clock), f"server:{job.run_id}:{artifact.sha256}"
         except EvaluationFailed as failure:
             code, detail = failure.code, failure.detail
             if code is FailureCode.SERVER_DIED and (reason := server.lost()):
@@ -250,10 +247,10 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
     if target.is_file():
         return trace_read(target)
     context.progress.stage("measuring")
-    import torch  # noqa: PLC0415 - loads torch
+    with context.clock.stage("load"):
+        import torch  # noqa: PLC0415 - loads torch
 
     torch.set_num_threads(context.job.threads)
-    began = time.monotonic()
     # What a stopped measure stage had answered is still there; the base's own answers lie with the release.
     with closing(PrimitiveStore(context.job.work_dir / PRIMITIVES, shared=context.release / PRIMITIVES)) as store:
         try:
@@ -263,33 +260,36 @@ def _measure(context: Context, artifact: SealedArtifact) -> list[dict[str, Any]]
                 raise
             logger.warning("the server died; it is started once more: %s", failure.detail.splitlines()[0])
             rows = _answers(context, artifact, store)
-        rows = base_values_add(rows, context.probes, context.base.path, store)
+        with context.clock.stage("base"):
+            rows = base_values_add(rows, context.probes, context.base.path, store)
     if context.job.fast:
         rows = unstable_left_out(rows, context.release)
-    context.record.add(measure_wall_s=time.monotonic() - began)
+    context.record.add(measure_wall_s=context.clock.wall_s(*MEASURING))
     trace_write(target, rows, fast=context.job.fast)
     return rows
 
 
 def _answers(context: Context, artifact: SealedArtifact, store: PrimitiveStore) -> list[dict[str, Any]]:
     """Every probe's row, from one life of the model; what is in the store is not asked again."""
-    from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
-    from evaluator.tasks.measure import (  # noqa: PLC0415 - loads torch
-        attack_not_run,
-        measure,
-        measure_attacked,
-        measure_sampled,
-    )
+    with context.clock.stage("load"):
+        from evaluator.model.engine.lm import EvaluatorLM, tokenizer_load  # noqa: PLC0415 - loads torch
+        from evaluator.tasks.measure import (  # noqa: PLC0415 - loads torch
+            attack_not_run,
+            measure,
+            measure_attacked,
+            measure_sampled,
+        )
 
+        tokenizer = tokenizer_load(context.base.path)
     probes = context.probes
-    tokenizer = tokenizer_load(context.base.path)
     base = store.base_read()
     # Whose answers are a good guess: the base's, and of attacked weights first those that they had before.
     drafts = [base] if base else []
 
     def asked(attack: ModelAttack | None = None) -> list[dict[str, Any]]:
         """Loads the model anew, since an attack may change it in place; it is gone before the next is loaded."""
-        with _under_test(context, artifact, tokenizer, attack) as (under_test, fingerprint):
+        opened = _under_test(context, artifact, tokenizer, attack)
+        with context.clock.around("attack" if attack else "load", opened) as (under_test, fingerprint):
             lm = EvaluatorLM(under_test, tokenizer, store=store, fingerprint=fingerprint, draft_from=drafts)
             drafts.insert(0, fingerprint)
             if attack is not None:

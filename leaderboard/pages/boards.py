@@ -10,14 +10,18 @@ from typing import Any
 from csp.constants import UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.conf import settings
+from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.cache import get_conditional_response
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from evaluator.contract.disclosure import HIDDEN_DECIMALS
+from leaderboard.accounts.viewers import is_organiser
 from leaderboard.benchmarks.models import Release
 from leaderboard.benchmarks.selectors import release_get, release_rounds
 from leaderboard.boards import exports, selectors
@@ -28,6 +32,7 @@ from leaderboard.boards.sensitivity import sensitivity_build
 from leaderboard.boards.table import BoardQuery, columns_read, entries_read, table_build
 from leaderboard.boards.unbeaten import unbeaten_find
 from leaderboard.methods.models import Division, Kind
+from leaderboard.runs.seconds import seconds_medians
 
 _TABLE_CACHE_S = 3600
 _TABLE_TEMPLATE = "boards/_results.html"
@@ -112,6 +117,18 @@ def board_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "points": [(entry, [entry.score(axis.key) for axis in axes or ()]) for entry in entries],
     }
     return _vary(render(request, "boards/detail.html", context))
+
+
+@login_required
+@require_safe
+@never_cache
+def board_seconds(request: HttpRequest, slug: str) -> HttpResponse:
+    """Where the seconds of a board's runs went, for organisers."""
+    if not is_organiser(request.user):
+        raise PermissionDenied("Where the seconds of a board's runs went is for organisers.")
+    release = _release(slug)
+    context = {"release": release, "divisions": seconds_medians(release_slug=release.slug)}
+    return render(request, "boards/seconds.html", context)
 
 
 def _vary(response: HttpResponse) -> HttpResponse:

@@ -18,6 +18,7 @@ _BOARDS: list[URLPattern | URLResolver] = [
     path("boards/", boards.board_list, name="list"),
     path("boards/<slug:slug>/", boards.board_detail, name="detail"),
     path("boards/<slug:slug>/scatter.json", boards.board_scatter, name="scatter"),
+    path("boards/<slug:slug>/seconds/", boards.board_seconds, name="seconds"),
     re_path(r"^boards/(?P<slug>[-\w]+)\.(?P<form>json|csv|parquet|tex|bib)$", boards.board_export, name="export"),
     path("compare/", boards.compare, name="compare"),
 ]

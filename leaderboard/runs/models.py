@@ -58,6 +58,9 @@ class Run(models.Model):
     evaluator = models.CharField(max_length=40, blank=True, db_index=True)
     scorecard: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict, blank=True)
     receipt: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict, blank=True)
+    seconds: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(
+        default=dict, blank=True, help_text="Stage by stage: on a hidden split for organisers alone."
+    )
 
     created_at = models.DateTimeField(auto_now_add=True)
     queued_at = models.DateTimeField()

@@ -13,6 +13,7 @@ from leaderboard.accounts.viewers import Viewer, is_organiser
 from leaderboard.benchmarks.models import ReleaseState
 from leaderboard.core.problems import Problem, problem_make
 from leaderboard.runs.models import Run, Score
+from leaderboard.runs.seconds import SecondsView, seconds_view
 from leaderboard.runs.states import ACTIVE, RETRYABLE, RunState
 
 
@@ -65,6 +66,7 @@ class RunView:
     finished_at: str | None
     scores: list[ScoreView] = field(default_factory=list)
     receipt: dict[str, Any] = field(default_factory=dict)
+    seconds: SecondsView | None = None  # None: withheld, or not there
     backend: str = ""  # where the method ran; empty until there is a receipt
     trace_redacted: bool | None = None  # None: no trace yet
     trace_sha256: str = ""
@@ -99,7 +101,7 @@ def may_look(viewer: Viewer, run: Run) -> bool:
 
 
 def sees_exact_numbers(viewer: Viewer, run: Run) -> bool:
-    """Unrounded scores and durations: everybody on an open release, organisers on every one."""
+    """Unrounded scores and durations, of stages too: everybody on an open release, organisers on every one."""
     return sight_of(viewer, run).exact
 
 
@@ -182,6 +184,8 @@ def run_view(run: Run, viewer: Viewer) -> RunView:
         scores=score_views(run, exact=exact),
         # A hidden run's receipt is signed with coarse durations and a keyed artifact hash: all may read it.
         receipt=run.receipt,
+        # A method decides how long some stages take: of a hidden run they are durations like any other.
+        seconds=seconds_view(run.seconds) if exact else None,
         backend=str(run.receipt.get("backend", "")),
         trace_redacted=trace.redacted if trace else None,
         trace_sha256=trace.sha256 if trace else "",

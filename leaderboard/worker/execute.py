@@ -229,6 +229,7 @@ def _ingest(lease: Lease, run: Run, folder: Path) -> None:
                 lease=lease,
                 scorecard=outputs.scorecard,
                 receipt=outputs.receipt,
+                seconds=outputs.seconds,
                 trace=outputs.trace,
                 log_tail=outputs.log_tail,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from evaluator.contract import Receipt, Scorecard
+from evaluator.contract import Receipt, RunSeconds, Scorecard
 from leaderboard.audit.services import audited
 from leaderboard.core.task_messages import BOARD_PUBLISH, RUN_NEXT, task_send
 from leaderboard.runs.models import Run, Score
@@ -14,8 +14,16 @@ from leaderboard.traces.models import TraceFile
 from leaderboard.traces.store import StoredTrace, trace_fields
 
 
-def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: StoredTrace, log_tail: str = "") -> Run:
-    """SCORED, with scores, receipt and trace pointer, all or nothing. Raises `LeaseLost`.
+def run_finish(
+    *,
+    lease: Lease,
+    scorecard: Scorecard,
+    receipt: Receipt,
+    seconds: RunSeconds,
+    trace: StoredTrace,
+    log_tail: str = "",
+) -> Run:
+    """SCORED, with scores, receipt, seconds and trace pointer, all or nothing. Raises `LeaseLost`.
 
     Done again by the same lease it changes nothing: a commit whose answer got lost is asked for twice.
     """
@@ -31,6 +39,7 @@ def run_finish(*, lease: Lease, scorecard: Scorecard, receipt: Receipt, trace: S
             evaluator=scorecard.evaluator,
             scorecard=scorecard.model_dump(mode="json"),
             receipt=receipt.model_dump(mode="json"),
+            seconds=seconds.model_dump(mode="json"),
             log_tail=text_storable(log_tail)[-LOG_TAIL_BYTES:],
             stage="done",
             fraction=1.0,

@@ -1,4 +1,4 @@
-"""Takes in what the evaluator left: scorecard, receipt, trace, log; all is checked before anything is written."""
+"""Takes in what the evaluator left: scorecard, receipt, seconds, trace, log; all is checked before it is written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from evaluator.contract import FastRefused, Progress, Receipt, Scorecard, log_end
+from evaluator.contract import FastRefused, Progress, Receipt, RunSeconds, Scorecard, log_end
 from leaderboard.runs.models import Run
 from leaderboard.runs.services import LOG_TAIL_BYTES, Lease
 from leaderboard.traces.store import StoredTrace, trace_store
@@ -24,6 +24,7 @@ class OutputsBad(RuntimeError):
 class Outputs:
     scorecard: Scorecard
     receipt: Receipt
+    seconds: RunSeconds
     trace: StoredTrace
     log_tail: str
 
@@ -41,6 +42,7 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
     try:
         scorecard = Scorecard.model_validate_json(_read(out_dir / "scorecard.json")).whole()
         receipt = Receipt.model_validate_json(_read(out_dir / "receipt.json"))
+        seconds = RunSeconds.model_validate_json(_read(out_dir / "seconds.json"))
     except (OSError, ValidationError, FastRefused) as error:
         raise OutputsBad(str(error)) from error
     for name, found, wanted in (
@@ -48,6 +50,7 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
         ("scorecard.release", scorecard.release, run.release.slug),
         ("scorecard.seed", scorecard.seed, run.seed),
         ("receipt.run_id", receipt.run_id, run.id),
+        ("seconds.run_id", seconds.run_id, run.id),
     ):
         if found != wanted:
             raise OutputsBad(f"{name} is {found!r}, this run has {wanted!r}")
@@ -55,7 +58,7 @@ def outputs_take(*, run: Run, lease: Lease, out_dir: Path) -> Outputs:
     source = out_dir / ("trace_public.parquet" if hidden else "trace.parquet")
     sealed = out_dir / "trace.sealed" if hidden else None
     trace = trace_store(source=source, run_id=run.id, fence=lease.fence, sealed=sealed)
-    return Outputs(scorecard, receipt, trace, log_tail_read(out_dir))
+    return Outputs(scorecard, receipt, seconds, trace, log_tail_read(out_dir))
 
 
 def log_tail_read(out_dir: Path) -> str:

@@ -49,6 +49,32 @@ def test_a_hidden_run_shows_its_submitter_rounded_scores_and_no_times(
         assert secret not in text
 
 
+def test_of_a_hidden_run_only_organisers_see_where_its_seconds_went(
+    submit: Submit, hidden: Release, user: User, stranger: User, organiser: User
+) -> None:
+    run = done(submit(hidden).runs.get())
+    for other in (user, stranger, AnonymousUser()):
+        view = run_view(run, other)
+        assert view.seconds is None
+        assert "12.69" not in json.dumps(dataclasses.asdict(view)), "nor do they elsewhere"
+    seen = run_view(run, organiser).seconds
+    assert seen is not None and seen.accepted_a_pass == 2.25
+    assert [(line.label, line.wall_s, line.percent) for line in seen.stages] == [
+        ("Unlearning, the method's own", 37.31, "75 %"),
+        ("Generation", 12.69, "25 %"),
+    ]
+    Release.objects.update(state="retired")
+    opened = run_view(run_get(run_id=run.id), AnonymousUser()).seconds
+    assert opened == seen, "a release that retires opens"
+
+
+def test_where_the_seconds_of_a_public_run_went_is_for_everybody(submit: Submit, public: Release) -> None:
+    view = run_view(done(submit(public).runs.get()), AnonymousUser())
+    assert view.seconds is not None and view.seconds.wall_s == 50.0
+    Run.objects.update(seconds={})
+    assert run_view(run_get(run_id=view.id), AnonymousUser()).seconds is None, "an older evaluator kept no such record"
+
+
 def test_an_organiser_sees_the_exact_numbers_of_a_hidden_run(submit: Submit, hidden: Release, organiser: User) -> None:
     view = run_view(done(submit(hidden).runs.get()), organiser)
     assert not view.hidden

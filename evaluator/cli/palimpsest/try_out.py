@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from evaluator.contract import (
     BACKEND_NAMES,
+    TIMED_STAGES,
     EvaluationFailed,
     FailureCode,
     Job,
@@ -23,6 +24,7 @@ from evaluator.contract import (
     Manifest,
     ManifestError,
     Progress,
+    RunSeconds,
     Scorecard,
     manifest_load,
 )
@@ -146,6 +148,27 @@ def _show(scorecard: Scorecard, console: Console) -> None:
     console.print(table)
 
 
+def _show_seconds(found: RunSeconds, console: Console) -> None:
+    table = Table(
+        "stage",
+        Column("seconds", justify="right"),
+        Column("evaluator's CPU", justify="right"),
+        title="Where the seconds went",
+    )
+    for stage, spent in found.stages.items():
+        if spent.wall_s > 0:
+            table.add_row(TIMED_STAGES.get(stage, stage), f"{spent.wall_s:.2f}", f"{spent.cpu_s:.2f}")
+    table.add_section()
+    table.add_row("The whole run", f"{found.whole.wall_s:.2f}", f"{found.whole.cpu_s:.2f}")
+    console.print(table)
+    if (decoded := found.decoded).passes:
+        console.print(
+            f"Greedy decoding: {decoded.tokens} tokens in {decoded.passes} passes; of {decoded.guessed} guessed ahead "
+            f"{decoded.accepted} were right, {decoded.accepted_a_pass:.2f} a pass.",
+            highlight=False,
+        )
+
+
 def try_out(
     folder: Annotated[Path, typer.Argument(help="a method folder with method.toml", exists=True, file_okay=False)],
     release: Annotated[str, typer.Option(help="a public release; built on first use")] = DEFAULT_RELEASE,
@@ -199,6 +222,7 @@ def try_out(
         _show(scorecard, Console())
     if scorecard.fast is not None:
         console.print(f"{scorecard.fast.label}. {scorecard.fast.told()}.", markup=False)
+    _show_seconds(RunSeconds.model_validate_json((job.out_dir / "seconds.json").read_bytes()), console)
     left = "Trace and log, no receipt" if fast else "Trace, receipt and log"
     console.print(f"{left}: {job.out_dir}", markup=False)
 

@@ -15,12 +15,22 @@ from typing import Any
 import pytest
 
 from evaluator.analysis.rank import RankSpec, rank
-from evaluator.contract import EvaluationFailed, FailureCode, Job, Progress, Receipt, Scorecard, manifest_parse
+from evaluator.contract import (
+    TIMED_STAGES,
+    EvaluationFailed,
+    FailureCode,
+    Job,
+    Progress,
+    Receipt,
+    RunSeconds,
+    Scorecard,
+    manifest_parse,
+)
 from evaluator.contract.disclosure import HIDDEN_DECIMALS
+from evaluator.contract.seconds import MEASURING, Decoded, Seconds
 from evaluator.contract.values import VALUE_NAMES
 from evaluator.home import Home
 from evaluator.model.remote import RemoteModel
-from evaluator.performance.wall import PARTS
 from evaluator.pipeline.reissue import run_open, run_withhold
 from evaluator.pipeline.run import _order, run
 from evaluator.receipt import ReceiptInvalid, receipt_verify
@@ -144,10 +154,47 @@ def test_the_order_of_a_servers_questions_is_a_secret_of_the_installation(tmp_pa
     assert len(orders) == 2
 
 
-def test_a_run_records_what_the_wall_around_it_took(scored: dict[str, tuple[Job, Scorecard]]) -> None:
-    for job, _ in scored.values():
-        record = json.loads((job.work_dir / "stages.json").read_text())
-        assert all(0 <= record[part] < record["unlearn_wall_s"] + 5 for part in PARTS)
+def seconds_of(job: Job) -> RunSeconds:
+    found = RunSeconds.model_validate_json((job.out_dir / "seconds.json").read_bytes())
+    summed = sum(found.stages.values(), start=Seconds())
+    assert found.run_id == job.run_id and list(found.stages) == list(TIMED_STAGES)
+    assert (found.whole.wall_s, found.whole.cpu_s) == pytest.approx((summed.wall_s, summed.cpu_s), abs=1e-6)
+    return found
+
+
+def test_a_runs_record_has_every_stage_and_they_add_up_to_the_whole(
+    scored: dict[str, tuple[Job, Scorecard]], toy_home: Path
+) -> None:
+    job, (served, _) = job_of(toy_home, "gibberish", "toy-world-5-public", tag="-timed"), scored["constant_refusal"]
+    run(job, Home(toy_home))
+    weights, server = seconds_of(job), seconds_of(served)
+    assert [stage for stage, spent in weights.stages.items() if spent.wall_s <= 0] == []
+    assert [stage for stage, spent in server.stages.items() if spent.wall_s <= 0] == ["attack"]
+    assert weights.stages["generate"].cpu_s > 0 and weights.stages["attack"].cpu_s > 0
+    assert weights.lives == server.lives == 1
+    assert weights.decoded.passes > 0 and weights.decoded.tokens > 0
+    assert 0 <= weights.decoded.accepted <= weights.decoded.guessed
+    assert server.decoded == Decoded(), "how a server decodes nobody sees"
+    for done, found in ((job, weights), (served, server)):
+        record = json.loads((done.work_dir / "stages.json").read_text())
+        assert found.stages["unlearn"].wall_s == pytest.approx(record["unlearn_wall_s"])
+        measured = sum(found.stages[stage].wall_s for stage in MEASURING)
+        assert 0 < record["measure_wall_s"] <= measured, "the trace is written after it"
+
+
+def test_what_a_release_has_kept_is_not_answered_again(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    found = seconds_of(scored["base"][0])
+    assert found.stages["generate"].wall_s == found.stages["logprobs"].wall_s == 0 < found.stages["attack"].wall_s
+
+
+def test_what_others_see_of_a_hidden_run_says_nothing_of_its_stages(scored: dict[str, tuple[Job, Scorecard]]) -> None:
+    job, scorecard = scored["base"]
+    costs = {info.key for info in scorecard.metrics if info.group == "cost"}
+    assert costs == {"unlearn_wall_s", "measure_wall_s", "peak_mb", "artifact_mb"}
+    receipt = Receipt.model_validate_json((job.out_dir / "receipt.json").read_text())
+    assert set(receipt.durations_s) == {"unlearn_wall_s", "measure_wall_s"}
+    shown = b"".join((job.out_dir / name).read_bytes() for name in ("scorecard.json", "receipt.json", "progress.json"))
+    assert not [name for name in (b'"stages"', b'"whole"', b'"decoded"', b"cpu_s") if name in shown]
 
 
 def test_the_sealed_trace_gives_the_same_board_as_the_complete_one(
@@ -267,6 +314,8 @@ def test_a_run_that_was_cut_off_while_scoring_goes_on_without_doing_a_stage_agai
     after = run(job, Home(toy_home))
     assert (sealed.stat().st_mtime_ns, trace.stat().st_mtime_ns) == stamps
     assert values(after) == values(before)
+    seconds = seconds_of(job)
+    assert seconds.lives == 2 and seconds.stages["unlearn"].wall_s > 0, "the first life's seconds count too"
 
 
 def test_a_failing_method_ends_with_its_code_and_leaves_no_scorecard(toy_home: Path) -> None:

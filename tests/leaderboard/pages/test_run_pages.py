@@ -89,6 +89,48 @@ def test_a_hidden_run_shows_rounded_scores_and_no_times_of_its_stages(
     assert "<time" not in timeline
 
 
+def test_where_the_seconds_of_a_hidden_run_went_is_on_its_page_for_organisers_alone(
+    client: Client, hidden_run: Run, open_run: Run, user: User, stranger: User, organiser: User
+) -> None:
+    for who in (None, user, stranger):
+        if who:
+            client.force_login(who)
+        for page in (html(client, f"/runs/{hidden_run.id}/"), html(client, f"/boards/{hidden_run.release.slug}/")):
+            assert "Where the seconds went" not in page and "12.69" not in page
+        assert "12.69" not in client.get(f"/api/v1/runs/{hidden_run.id}/").content.decode()
+        assert "Where the seconds went" in html(client, f"/runs/{open_run.id}/")
+    client.force_login(organiser)
+    page = html(client, f"/runs/{hidden_run.id}/")
+    table = page[page.index('id="seconds"') :].split("</details>")[0]
+    for expected in ("Generation", "12.69", "25 %", "20.50", "The whole run", "50.00", "2.25 a pass"):
+        assert expected in table
+    assert "Attacks on weights" not in table, "a stage that was not come to"
+
+
+def test_one_page_has_the_medians_of_a_board_for_organisers_alone(
+    client: Client, submit: Submit, hidden: Release, user: User, organiser: User
+) -> None:
+    address = f"/boards/{hidden.slug}/seconds/"
+    assert client.get(address).status_code == 302, "signing in comes first"
+    client.force_login(user)
+    assert client.get(address).status_code == 403
+    client.force_login(organiser)
+    assert "No scored run of this board has such a record yet" in html(client, address)
+    assert client.get("/boards/no-such-board/seconds/").status_code == 404
+    runs = [work(submit, hidden, name=f"m{number}") for number in range(3)]
+    server = work(submit, hidden, name="Server", division="system", kind="retrieval")
+    for run, seconds in zip(runs, (1.0, 8.0, 90.0), strict=True):
+        stages = {"generate": {"wall_s": seconds, "cpu_s": 2 * seconds}}
+        Run.objects.filter(id=run.id).update(seconds=run.seconds | {"stages": stages})
+    older = work(submit, hidden, name="Older")
+    Run.objects.filter(id=older.id).update(evaluator="0.0-older", finished_at=server.queued_at, seconds=older.seconds)
+    page = html(client, address)
+    weights, system = page[page.index("<h2>Weights") :].split("<h2>System")
+    assert "Medians of 3 runs, evaluator 0.0-protocol" in weights and ">8.00<" in weights and ">16.00<" in weights
+    assert "1 run, evaluator" in system and "37.31" in system
+    assert "390 tokens in 120 passes" in weights
+
+
 def test_a_failed_run_says_its_code_and_remedy_and_nothing_else(
     client: Client, submit: Submit, hidden: Release, user: User
 ) -> None:
