@@ -15,19 +15,9 @@ from typing import Any
 import pytest
 
 from evaluator.analysis.rank import RankSpec, rank
-from evaluator.contract import (
-    TIMED_STAGES,
-    EvaluationFailed,
-    FailureCode,
-    Job,
-    Progress,
-    Receipt,
-    RunSeconds,
-    Scorecard,
-    manifest_parse,
-)
+from evaluator.contract import EvaluationFailed, FailureCode, Job, Progress, Receipt, Scorecard, manifest_parse
 from evaluator.contract.disclosure import HIDDEN_DECIMALS
-from evaluator.contract.seconds import MEASURING, Decoded, Seconds
+from evaluator.contract.seconds import MEASURING, TIMED_STAGES, Decoded, RunSeconds, Seconds
 from evaluator.contract.values import VALUE_NAMES
 from evaluator.home import Home
 from evaluator.model.remote import RemoteModel
