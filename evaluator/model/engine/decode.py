@@ -29,6 +29,8 @@ FIRST_GUESSED = 6
 ENDS_TOKENS, EVEN_ENDS = 2048, 128
 #: A pass of one position costs about what so many positions more cost: what reading the weights takes.
 FREE_TOKENS = 24
+#: So many tokens that most prompts begin with are worth a pool of their own.
+WORTH_SHARING = 8
 #: Rows that have ended are filled again when they are one in so many.
 REFILLED = 8
 #: Most tokens that are guessed ahead of a row.
@@ -286,8 +288,11 @@ class Decoding:
 
 
 def _alike(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The places of prompts that begin as most do, and of all others: a text without the chat form shares nothing."""
+    """The places of prompts that begin as most do, and of all others: a text without the chat form shares nothing. All
+    together where there is not much to share, for the fewer rows a pass has the longer a row takes.
+    """
     begins = Counter(prompt[0] for prompt in prompts)
     most = max(begins, key=lambda token: (begins[token], -token), default=0)
-    groups = [[i for i, prompt in enumerate(prompts) if (prompt[0] == most) is same] for same in (True, False)]
-    return [group for group in groups if group]
+    alike, others = ([i for i, prompt in enumerate(prompts) if (prompt[0] == most) is same] for same in (True, False))
+    shared = common_prefix([prompts[i] for i in alike], WORTH_SHARING) if alike else ()
+    return [alike, others] if others and len(shared) == WORTH_SHARING else [[*range(len(prompts))]]

@@ -138,7 +138,7 @@ def test_the_order_of_a_servers_questions_is_a_secret_of_the_installation(tmp_pa
     assert _order(one, "r1") == _order(one, "r1"), "a resumed run goes on in the same order"
     assert len({_order(one, "r1"), _order(one, "r2"), _order(other, "r1")}) == 3
     orders = {
-        str(RemoteModel(tmp_path, seed=seed)._shuffled([[n] for n in range(50)], "score"))
+        str(RemoteModel(tmp_path, seed=seed, batch_size=16)._shuffled([[n] for n in range(50)], "score"))
         for seed in (0, _order(one, "r1"))
     }
     assert len(orders) == 2
