@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import torch
 from typer.testing import CliRunner
 
 from evaluator.cli.organiser import _app
-from evaluator.performance import card
 from evaluator.performance.card import CardReport, card_bench, card_text, card_write, contenders_of, device_require
 from evaluator.performance.ceilings import Decoded
 from evaluator.performance.report import Line
@@ -80,10 +80,10 @@ def test_what_is_for_a_card_alone_is_refused_elsewhere() -> None:
 
 
 def test_vllm_is_measured_where_it_is_there_and_has_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card.importlib.util, "find_spec", lambda name: object() if name == "vllm" else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "vllm" else None)
     assert contenders_of("cuda", "lm-eval:8") == ["palimpsest", "lm-eval:8", "vllm"]
     assert contenders_of("cpu", "lm-eval:8") == ["palimpsest", "lm-eval:8"]
-    monkeypatch.setattr(card.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert contenders_of("cuda", "lm-eval:8") == ["palimpsest", "lm-eval:8"]
 
 

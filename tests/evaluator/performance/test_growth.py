@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from evaluator.contract import ReleaseCard
 from evaluator.home import Home
 from evaluator.performance import growth
 from evaluator.performance.fit import Fit, linear_fit, plot
@@ -22,7 +23,7 @@ from evaluator.probes import probes_load
 def test_a_line_through_points_on_a_line_is_that_line() -> None:
     found = linear_fit([10, 20, 50], [35.0, 60.0, 135.0])
     assert found is not None
-    assert (found.a, found.b, found.r2) == (pytest.approx(10), pytest.approx(2.5), pytest.approx(1))
+    assert [found.a, found.b, found.r2] == pytest.approx([10, 2.5, 1])
     assert found.at(100) == pytest.approx(260) and found.text() == "10.0 + 2.50·n"
 
 
@@ -30,7 +31,7 @@ def test_points_beside_a_line_are_explained_in_part() -> None:
     found = linear_fit([1, 2, 3, 4], [1.0, 3.0, 2.0, 4.0])
     assert found is not None
     # By hand: b = 4/5, a = 1/2, and 1.8 of 5 is left.
-    assert (found.a, found.b, found.r2) == (pytest.approx(0.5), pytest.approx(0.8), pytest.approx(1 - 1.8 / 5))
+    assert [found.a, found.b, found.r2] == pytest.approx([0.5, 0.8, 1 - 1.8 / 5])
     assert Fit(1, -0.5, None).text() == "1.0 − 0.50·n"
 
 
@@ -106,10 +107,10 @@ def test_a_size_measured_before_is_not_measured_again(
         return record(5, 1.0)
 
     card = json.loads((toy_home / "cards" / "toy-world-5-public.json").read_text())
-    card_kind = growth.ReleaseCard.model_validate(card)
+    built = ReleaseCard.model_validate(card)
     monkeypatch.setattr(growth, "size_measure", measure)
     monkeypatch.setattr(
-        growth, "release_make", lambda _h, _b, size: card_kind if size == 5 else Missing(size, "too few facts")
+        growth, "release_make", lambda _h, _b, size: built if size == 5 else Missing(size, "too few facts")
     )
     home = Home(tmp_path)
     (tmp_path / "bench" / "releases" / "public" / card["slug"]).mkdir(parents=True)
