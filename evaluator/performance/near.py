@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 #: Standard deviation of the noise, as a share of the matrix's own.
-NOISE = 0.05
+NOISE = 0.03
 SEED = 20250526
 _MATRIX = "down_proj.weight"
 

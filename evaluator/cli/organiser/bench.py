@@ -107,11 +107,11 @@ BENCHES: dict[str, tuple[Callable[[Options], bool], int]] = {
 def bench(
     what: Annotated[str, typer.Argument(help=f"one of: {', '.join(BENCHES)}")] = "engine",
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="interleaved rounds; the median counts  [default: 3; growth 1]")
+        int | None, typer.Option(min=1, help="interleaved rounds; the median counts (3; of growth 1)")
     ] = None,
     write: Annotated[Path | None, typer.Option(help="a Markdown file whose measured part is replaced")] = None,
     base: Annotated[
-        list[Path] | None, typer.Option(help="of gpu: a base model's folder; may be repeated [default: the 135M base]")
+        list[Path] | None, typer.Option(help="of gpu: a base model's folder; may be repeated (the 135M base)")
     ] = None,
     device: Annotated[str, typer.Option(help="of gpu: cuda, cuda:1, …; cpu tries the way through")] = "cuda",
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from pathlib import Path
 
@@ -79,10 +80,10 @@ def test_what_is_for_a_card_alone_is_refused_elsewhere() -> None:
 
 
 def test_vllm_is_measured_where_it_is_there_and_has_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "vllm" else None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "vllm" else None)
     assert contenders_of("cuda", "lm-eval:8") == ["palimpsest", "lm-eval:8", "vllm"]
     assert contenders_of("cpu", "lm-eval:8") == ["palimpsest", "lm-eval:8"]
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert contenders_of("cuda", "lm-eval:8") == ["palimpsest", "lm-eval:8"]
 
 

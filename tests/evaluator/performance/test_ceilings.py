@@ -179,16 +179,8 @@ def test_every_target_is_the_ratio_that_it_says() -> None:
         FOUND, ours="ours", theirs="theirs", theirs_kept="theirs 32", one="one", weights_mb=500.0, ceilings=[reading()]
     )
     by_name = {line.what: line for line in lines}
-    wanted: list[tuple[float, float]] = [
-        (4 / 11, 0.40),
-        (0.25, 0.30),
-        (5 / 20, 0.25),
-        (0.1, 0.12),
-        (2 / 3, 0.85),
-        (400.0, 1024.0),
-    ]
-    assert [line.value for line in lines] == pytest.approx([value for value, _ in wanted])
-    assert [line.limit for line in lines] == [limit for _, limit in wanted]
+    assert [line.value for line in lines] == pytest.approx([4 / 11, 20 / 80, 5 / 20, 6 / 60, 2 / 3, 900 - 500])
+    assert [line.limit for line in lines] == [0.40, 0.30, 0.25, 0.12, 0.85, 1024]
     assert [line.holds for line in lines] == [True, True, True, True, False, True]
     assert by_name["scoring rate, share of the rate of the model's own products"].at_least
 

@@ -107,10 +107,10 @@ def test_a_size_measured_before_is_not_measured_again(
         return record(5, 1.0)
 
     card = json.loads((toy_home / "cards" / "toy-world-5-public.json").read_text())
-    card_kind = ReleaseCard.model_validate(card)
+    built = ReleaseCard.model_validate(card)
     monkeypatch.setattr(growth, "size_measure", measure)
     monkeypatch.setattr(
-        growth, "release_make", lambda _h, _b, size: card_kind if size == 5 else Missing(size, "too few facts")
+        growth, "release_make", lambda _h, _b, size: built if size == 5 else Missing(size, "too few facts")
     )
     home = Home(tmp_path)
     (tmp_path / "bench" / "releases" / "public" / card["slug"]).mkdir(parents=True)
