@@ -17,6 +17,8 @@ from methods.common.serving import server
 
 #: More than the checks before scoring ask, less than the whole measurement.
 REQUESTS = 30
+#: Prompts of one request: few, so that the measurement has more requests than that.
+BATCH = 16
 
 
 def mortal(starts: int, deaths: int) -> None:
@@ -29,6 +31,7 @@ def mortal(starts: int, deaths: int) -> None:
             os._exit(9)
         return respond(request, responder)
 
+    server._BATCH = BATCH
     server.respond = dying  # type: ignore[attr-defined]
 
 
