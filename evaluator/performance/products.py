@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from evaluator.model.engine.linear import PackedLinear, PackedMatrix, packs
+
 #: So many times larger than the largest cache is what memory's bandwidth is measured on, and at least so large.
 OVER_CACHES = 4
 LEAST_BYTES = 2**29
@@ -42,7 +44,7 @@ class Products:
 
     def __init__(self, model: Any) -> None:
         self.trunk: list[torch.Tensor] = [
-            module.weight for module in model.base_model.modules() if isinstance(module, torch.nn.Linear)
+            module.weight for module in model.base_model.modules() if isinstance(module, torch.nn.Linear | PackedLinear)
         ]
         self.head: list[torch.Tensor] = [model.get_output_embeddings().weight]
         if not self.trunk:
@@ -50,7 +52,9 @@ class Products:
 
     @torch.inference_mode()
     def seconds(self, weights: Sequence[torch.Tensor], rows: int) -> float:
-        """Of the products of (rows, inner) activations with each (outer, inner) weight, in the faster order."""
+        """Of the products of (rows, inner) activations with each (outer, inner) weight, in the fastest way: rows times
+        weight, weight times rows, or with the weight laid out for the processor.
+        """
         first = weights[0]
         given = {weight.shape[1]: first.new_ones((rows, weight.shape[1])) for weight in weights}
         found = {weight.shape[0]: first.new_empty((rows, weight.shape[0])) for weight in weights}
@@ -64,7 +68,13 @@ class Products:
             for weight in weights:
                 torch.mm(weight, given[weight.shape[1]].t(), out=turned[weight.shape[0]])
 
-        orders = (right, left) if rows < FEW_ROWS else (right,)
+        matrices = [PackedMatrix(weight) for weight in weights if packs(weight)]
+
+        def packed() -> None:
+            for matrix, weight in zip(matrices, weights, strict=True):
+                matrix(given[weight.shape[1]])
+
+        orders = [right, *([left] if rows < FEW_ROWS else []), *([packed] if matrices else [])]
         return min(_best(order, first.device) for order in orders)
 
     def times(self, trunk: Sequence[int], head: Sequence[int]) -> dict[str, Any]:
